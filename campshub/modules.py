@@ -15,6 +15,7 @@ LAYERS = (
     ("accounts",),
     ("students",),
     ("attendance", "workouts"),
+    ("timetables",),
     ("reports",),
     ("demo",),
 )

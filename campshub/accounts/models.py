@@ -50,6 +50,7 @@ class Organization(VersionedBase):
         CheckConstraint("(status = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
         CheckConstraint("password_length_min BETWEEN 8 AND 64", name="password_length_min"),
         CheckConstraint("requests_per_hour BETWEEN 1 AND 9999999", name="requests_per_hour"),
+        CheckConstraint("session_days_ahead BETWEEN 0 AND 60", name="session_days_ahead"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -64,6 +65,8 @@ class Organization(VersionedBase):
     mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
     # The rate limit of each user and key in its plan; None: the default from the settings.
     requests_per_hour: Mapped[int | None]
+    # How many days ahead sessions are created from the weekly meetings of groups; 0: only today's.
+    session_days_ahead: Mapped[int] = mapped_column(default=14, server_default="14")
 
     @property
     def organization_id(self) -> uuid.UUID:

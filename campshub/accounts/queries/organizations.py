@@ -34,6 +34,7 @@ def _organization(principal: Principal) -> AnySelect:
         Organization.password_length_min,
         Organization.mfa_roles,
         Organization.requests_per_hour,
+        Organization.session_days_ahead,
         Organization.created_at,
         Organization.updated_at,
         Organization.version,

@@ -7,6 +7,7 @@ from campshub.core.security.passwords import LONGEST_BYTES
 from campshub.core.security.permissions import Role
 
 _PLAN = "The rate limit of each user and key; null: the default. It takes effect with the next access token."
+_DAYS_AHEAD = "How many days ahead sessions are created from the weekly meetings of groups."
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 
 
@@ -41,6 +42,7 @@ class OrganizationPatch(fields.In):
     currency = fields.Currency()
     locale = fields.Name(most=35)
     password_length_min = fields.Integer(least=8, most=64)
+    session_days_ahead = fields.Integer(least=0, most=60, metadata={"description": _DAYS_AHEAD})
     mfa_roles = fields.BoundedList(
         fields.Text(most=36),
         most=len(Role) + 100,
@@ -72,6 +74,7 @@ class OrganizationOut(fields.Out):
     )
     requests_per_hour = ma.Integer(required=True, allow_none=True, metadata={"description": _PLAN})
     password_length_min = ma.Integer(required=True, metadata={"description": "The minimum length of a password."})
+    session_days_ahead = ma.Integer(required=True, metadata={"description": _DAYS_AHEAD})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

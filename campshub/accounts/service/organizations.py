@@ -136,6 +136,7 @@ class OrganizationChanges(TypedDict, total=False):
     currency: str
     locale: str
     password_length_min: int
+    session_days_ahead: int
     mfa_roles: list[str]
 
 
