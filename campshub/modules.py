@@ -19,6 +19,7 @@ LAYERS = (
     ("check_ins",),
     ("changes",),
     ("analytics",),
+    ("timetables",),
     ("reports",),
     ("demo",),
 )

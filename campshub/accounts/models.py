@@ -60,6 +60,7 @@ class Organization(VersionedBase):
         CheckConstraint("at_risk_weeks BETWEEN 1 AND 12", name="at_risk_weeks"),
         CheckConstraint("at_risk_absences BETWEEN 2 AND 30", name="at_risk_absences"),
         CheckConstraint("at_risk_days_away BETWEEN 2 AND 90", name="at_risk_days_away"),
+        CheckConstraint("session_days_ahead BETWEEN 0 AND 60", name="session_days_ahead"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -90,6 +91,8 @@ class Organization(VersionedBase):
     at_risk_weeks: Mapped[int] = mapped_column(default=4, server_default="4")  # of the rate
     at_risk_absences: Mapped[int | None]
     at_risk_days_away: Mapped[int | None]
+    # How many days ahead sessions are created from the weekly meetings of groups; 0: only today's.
+    session_days_ahead: Mapped[int] = mapped_column(default=14, server_default="14")
 
     @property
     def organization_id(self) -> uuid.UUID:

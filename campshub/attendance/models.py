@@ -84,6 +84,10 @@ class AttendanceSession(TenantBase, CreatedByClient):
         CheckConstraint("(status IN ('submitted', 'locked')) = (submitted_at IS NOT NULL)", name="submitted_at"),
         tenant_index("local_date", "id"),
         tenant_index("status", "local_date", "id"),
+        tenant_foreign_key("meeting_id", "weekly_meetings"),
+        CheckConstraint("(meeting_id IS NULL) = (planned_on IS NULL)", name="planned"),
+        # Each date of a weekly meeting has one session, also if that was cancelled or moved.
+        Index("uq_attendance_sessions_planned", *("organization_id", "meeting_id", "planned_on"), unique=True),
     )
 
     group_id: Mapped[uuid.UUID | None]
@@ -97,6 +101,10 @@ class AttendanceSession(TenantBase, CreatedByClient):
     submitted_by: Mapped[uuid.UUID | None]
     locked_at: Mapped[datetime | None]
     reopened_at: Mapped[datetime | None]  # automatic submission and locking count from then
+    # The weekly meeting that it was created from, and the date on which that planned it; it may have moved since.
+    meeting_id: Mapped[uuid.UUID | None]
+    planned_on: Mapped[date | None]
+    reason: Mapped[str | None]  # why it was cancelled or moved
 
 
 class RegisterVersion(TenantBase):

@@ -1,8 +1,9 @@
-"""Arithmetic with the months, weeks and years of the calendar, whose years are 1 to 9999."""
+"""Arithmetic with the months, weeks and years of the calendar, whose years are 1 to 9999, and local times of a zone."""
 
 from calendar import monthrange
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 _MONTHS = 12
 
@@ -42,6 +43,20 @@ def years_before(day: date, years: int) -> date:
 def week_start(day: date) -> date:
     """Return the Monday of a date's week."""
     return day - timedelta(days=day.weekday())
+
+
+def local_instant(day: date, at: time, zone: ZoneInfo) -> datetime:
+    """Return the instant of a local time, in UTC; docs/decisions/0028-timetables.md has the rule.
+
+    A time that the clocks skip moves forward by the length of the gap. Of a time that occurs twice, the first counts.
+    """
+    # PEP 495: with fold=0, both cases use the offset from before the change.
+    return datetime.combine(day, at.replace(fold=0), zone).astimezone(UTC)
+
+
+def date_exists(day: date, zone: ZoneInfo) -> bool:
+    """Return whether a date occurs in a zone; some zones have skipped one when they crossed the date line."""
+    return local_instant(day, time.min, zone).astimezone(zone).date() == day
 
 
 def _number(day: date) -> int:

@@ -161,6 +161,30 @@ class GroupTrainer(TenantBase):
     user_id: Mapped[uuid.UUID]
 
 
+class GroupSubstitute(TenantBase, CreatedByClient):
+    """A user who may act as a trainer of a group from the first to the last date, in the organization's time zone."""
+
+    __tablename__ = "group_substitutes"
+    __tag__ = "groups"
+    __table_args__ = (
+        tenant_foreign_key("group_id", "groups"),
+        # A substitute is a member of the organization.
+        ForeignKeyConstraint(
+            ["organization_id", "user_id"],
+            ["memberships.organization_id", "memberships.user_id"],
+            ondelete="CASCADE",
+        ),
+        CheckConstraint("last_date >= first_date", name="last_after_first"),
+        tenant_index("user_id", "last_date", "group_id"),
+        tenant_index("group_id", "first_date", "id"),
+    )
+
+    group_id: Mapped[uuid.UUID]
+    user_id: Mapped[uuid.UUID]
+    first_date: Mapped[date]
+    last_date: Mapped[date]
+
+
 class Enrolment(TenantBase, CreatedByClient):
     """A student's time in a group. Both dates are included; no end date means that it is open-ended.
 
@@ -189,6 +213,8 @@ class Enrolment(TenantBase, CreatedByClient):
         tenant_index("student_id", "begins_on"),
         tenant_index("begins_on", "id"),
         tenant_index("status", "begins_on", "id"),
+        CheckConstraint("status = 'pending' OR NOT is_waiting", name="waits_pending"),
+        tenant_index("group_id", "created_at", "id", name="ix_enrolments_waiting", postgresql_where=text("is_waiting")),
     )
 
     student_id: Mapped[uuid.UUID]
@@ -196,3 +222,5 @@ class Enrolment(TenantBase, CreatedByClient):
     begins_on: Mapped[date]
     ends_on: Mapped[date | None]
     status: Mapped[str] = mapped_column(default="active", server_default="active")
+    # Whether a pending enrolment is on the waiting list of a full group.
+    is_waiting: Mapped[bool] = mapped_column(default=False, server_default="false")

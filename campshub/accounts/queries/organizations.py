@@ -45,6 +45,7 @@ def _organization(principal: Principal) -> AnySelect:
         Organization.at_risk_weeks,
         Organization.at_risk_absences,
         Organization.at_risk_days_away,
+        Organization.session_days_ahead,
         Organization.created_at,
         Organization.updated_at,
         Organization.version,

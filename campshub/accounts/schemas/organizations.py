@@ -17,6 +17,7 @@ _RATE = "At risk: the attendance rate of the last weeks is below so many per cen
 _WEEKS = "The whole weeks before this one that the rate is of; this week counts too."
 _ABSENCES = "At risk: so many missed sessions in a row; null: the rule is off."
 _DAYS_AWAY = "At risk: no visit for so many days; null: the rule is off."
+_DAYS_AHEAD = "How many days ahead sessions are created from the weekly meetings of groups."
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 _GRACE = "Minutes of grace for check-in events; null: no event makes a mark {}."
 _DAYS_BACK = "The most days after which an offline device may send an event."
@@ -72,6 +73,7 @@ class OrganizationPatch(fields.In):
     password_length_min = fields.Integer(least=8, most=64)
     submit_after_hours = fields.Integer(least=1, most=720, allow_none=True, metadata={"description": _SUBMIT})
     lock_after_days = fields.Integer(least=1, most=365, allow_none=True, metadata={"description": _LOCK})
+    session_days_ahead = fields.Integer(least=0, most=60, metadata={"description": _DAYS_AHEAD})
     mfa_roles = fields.BoundedList(
         fields.Text(most=36),
         most=len(Role) + 100,
@@ -131,6 +133,7 @@ class OrganizationOut(fields.Out):
     at_risk_weeks = ma.Integer(required=True, metadata={"description": _WEEKS})
     at_risk_absences = ma.Integer(required=True, allow_none=True, metadata={"description": _ABSENCES})
     at_risk_days_away = ma.Integer(required=True, allow_none=True, metadata={"description": _DAYS_AWAY})
+    session_days_ahead = ma.Integer(required=True, metadata={"description": _DAYS_AHEAD})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

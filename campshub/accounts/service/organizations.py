@@ -138,6 +138,7 @@ class OrganizationChanges(TypedDict, total=False):
     password_length_min: int
     submit_after_hours: int | None
     lock_after_days: int | None
+    session_days_ahead: int
     mfa_roles: list[str]
     late_after_minutes: int | None
     left_early_before_minutes: int | None

@@ -31,6 +31,9 @@ COLUMNS = (
     AttendanceSession.submitted_at,
     AttendanceSession.submitted_by,
     AttendanceSession.locked_at,
+    AttendanceSession.meeting_id,
+    AttendanceSession.planned_on,
+    AttendanceSession.reason,
     AttendanceSession.created_at,
     AttendanceSession.updated_at,
     AttendanceSession.version,
@@ -41,11 +44,11 @@ MOST_FOUND = 1_000
 
 
 def columns(principal: Principal) -> Sequence[Any]:
-    """Return the columns of sessions; the notes are only for staff."""
+    """Return the columns of sessions; the notes and the reason are only for staff."""
     if principal.scope is not Scope.OWN:
         return COLUMNS
-    hidden = cast(null(), Text).label("notes")
-    return [hidden if column.key == "notes" else column for column in COLUMNS]
+    hidden = {name: cast(null(), Text).label(name) for name in ("notes", "reason")}
+    return [hidden.get(str(column.key), column) for column in COLUMNS]
 
 
 def list_sessions(

@@ -75,6 +75,13 @@ class AttendanceSessionOut(fields.Out):
     submitted_at = ma.AwareDateTime(required=True, allow_none=True)
     submitted_by = fields.Id(required=True, allow_none=True)
     locked_at = ma.AwareDateTime(required=True, allow_none=True)
+    meeting_id = fields.Id(
+        required=True, allow_none=True, metadata={"description": "The weekly meeting that it was created from."}
+    )
+    planned_on = ma.Date(
+        required=True, allow_none=True, metadata={"description": "The date on which the weekly meeting planned it."}
+    )
+    reason = fields.Text(required=True, allow_none=True, metadata={"description": "Why it was cancelled or moved."})
     created_at = ma.AwareDateTime(required=True)
     updated_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)

@@ -8,20 +8,16 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, or_, select, true
 
-from campshub.accounts.models import Membership, OwnRole
 from campshub.core.db import creates
-from campshub.core.db.prepared import AnySelect
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, lock
-from campshub.core.errors import Conflict, FieldError, Invalid, UnknownReference
-from campshub.core.security.permissions import Role, Scope
+from campshub.core.errors import Conflict, Invalid, UnknownReference
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students import names
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
 from campshub.students.service import places
+from campshub.students.service.trainers import require_trainers
 
-# Only these built-in roles can train a group.
-_TRAINING_ROLES = (Role.TRAINER.value, Role.ADMIN.value, Role.SUPERADMIN.value)
 _LEFT = ("withdrawn", "completed")
 
 
@@ -229,32 +225,11 @@ def _set_trainers(
 ) -> None:
     wanted = set(trainer_ids)
     new = wanted - present.keys()
-    if new:
-        known = set(
-            session.scalars(
-                select(Membership.user_id).where(
-                    visible_to(principal, Membership),
-                    Membership.user_id.in_(new),
-                    or_(Membership.role.in_(_TRAINING_ROLES), Membership.role_id.in_(_own_training_roles(principal))),
-                    Membership.status == "active",
-                )
-            )
-        )
-        if new - known:
-            unknown = [i for i, user_id in enumerate(trainer_ids) if user_id in new - known]
-            raise UnknownReference.of(
-                FieldError(f"/trainer_ids/{i}", "unknown_reference", "No such trainer in this organization.")
-                for i in unknown
-            )
+    require_trainers(session, principal, trainer_ids, new=new, pointer="/trainer_ids/{}")
     for user_id in present.keys() - wanted:
         session.delete(present[user_id])
     session.add_all(GroupTrainer(group_id=group_id, user_id=user_id) for user_id in new)
     session.flush()
-
-
-def _own_training_roles(principal: Principal) -> AnySelect:
-    """Select the custom roles that see groups; their holders may train groups."""
-    return select(OwnRole.id).where(visible_to(principal, OwnRole), OwnRole.scope != Scope.OWN.value)
 
 
 def enrol(

@@ -1,0 +1,1 @@
+"""Calendars, weekly schedules of groups, and the sessions that are created from them."""

@@ -1,0 +1,1 @@
+"""Reads of calendars, schedules and timetables."""

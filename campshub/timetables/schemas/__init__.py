@@ -1,0 +1,1 @@
+"""The request and response schemas of calendars and timetables."""

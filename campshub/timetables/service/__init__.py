@@ -1,0 +1,1 @@
+"""Writes of calendars and schedules, and the creation of sessions."""
