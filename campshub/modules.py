@@ -15,11 +15,7 @@ LAYERS = (
     ("accounts",),
     ("students",),
     ("attendance", "workouts"),
-    ("leave",),
-    ("check_ins",),
-    ("changes",),
-    ("analytics",),
-    ("timetables",),
+    ("analytics", "changes", "check_ins", "leave", "timetables"),
     ("reports",),
     ("demo",),
 )
