@@ -13,7 +13,7 @@ from migrations import ddl
 from sqlalchemy.dialects import postgresql as pg
 
 revision = "0035"
-down_revision = "0039"
+down_revision = "0034"
 branch_labels = None
 depends_on = None
 

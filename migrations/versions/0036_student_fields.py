@@ -10,7 +10,7 @@ from migrations import ddl
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 revision = "0036"
-down_revision = "0033"
+down_revision = "0035"
 branch_labels = None
 depends_on = None
 

@@ -10,7 +10,7 @@ from migrations import ddl
 from sqlalchemy.dialects import postgresql as pg
 
 revision = "0039"
-down_revision = "0036"
+down_revision = "0038"
 branch_labels = None
 depends_on = None
 

@@ -20,7 +20,7 @@ class AttendanceSync(Resource):
     @needs(Permission.ATTENDANCE_MARK)
     @named("syncAttendance")
     @sync.body(schemas.SyncIn, most_mib=8)
-    @sync.answers(schemas.SyncOut)
+    @sync.answers(schemas.RegistersResultOut)
     def post(self, **given: Any) -> Any:
         """Mark many registers; each has its own result, and one that fails does not affect the others."""
         settings = self.services.settings

@@ -51,7 +51,7 @@ class SyncIn(fields.In):
     registers = Rows(RegisterIn, most=MOST_REGISTERS, required=True)
 
 
-class SyncProblemOut(fields.Out):
+class RegisterProblemOut(fields.Out):
     """Why a register was not marked."""
 
     code = fields.Text(required=True)
@@ -73,18 +73,18 @@ class RegisterResultOut(fields.Out):
     results = ma.List(ma.Nested(MarkResultOut), required=True, allow_none=True)
     summary = ma.Nested(MarksSummaryOut, required=True, allow_none=True)
     version = ma.Integer(required=True, allow_none=True, metadata={"description": "The register's version."})
-    problem = ma.Nested(SyncProblemOut, required=True, allow_none=True)
+    problem = ma.Nested(RegisterProblemOut, required=True, allow_none=True)
 
 
-class SyncSummaryOut(fields.Out):
+class RegistersSummaryOut(fields.Out):
     """The number of registers by outcome."""
 
     marked = ma.Integer(required=True)
     error = ma.Integer(required=True)
 
 
-class SyncOut(fields.Out):
+class RegistersResultOut(fields.Out):
     """The result of each register."""
 
     results = ma.List(ma.Nested(RegisterResultOut), required=True)
-    summary = ma.Nested(SyncSummaryOut, required=True)
+    summary = ma.Nested(RegistersSummaryOut, required=True)

@@ -59,8 +59,7 @@ def new_celery(settings: Settings, *, patience_s: float | None = None) -> "Celer
         worker_max_memory_per_child=600_000,  # KiB; a larger child is replaced after its job
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        # A key of another type refuses its command: the worker connects again, and removes it (message_guard).
-        broker_channel_error_retry=True,
+        broker_channel_error_retry=True,  # after a key of another type, which message_guard then removes
         broker_transport_options={
             "visibility_timeout": VISIBLE_AFTER_S,
             "health_check_interval": 10,

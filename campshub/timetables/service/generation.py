@@ -23,7 +23,7 @@ _OPEN = ("scheduled", "open")
 
 
 @dataclass(frozen=True)
-class Window:
+class DaysAhead:
     """The days for which sessions are created, and the time zone of their meetings."""
 
     zone: ZoneInfo
@@ -46,17 +46,17 @@ class Effects:
     left: list[dict[str, Any]] = field(default_factory=list)
 
 
-def window_of(session: Session, now: datetime) -> Window:
+def window_of(session: Session, now: datetime) -> DaysAhead:
     """Return the organization's window; its time zone cannot change until the unit of work ends."""
     owner = session.unit.organization_id
     if owner is None:
         raise RuntimeError("sessions are created in one organization at a time")
     zone = ZoneInfo(lock_time_zone(session, owner))
     days = session.scalars(select(Organization.session_days_ahead).where(Organization.id == owner)).one()
-    return Window(zone, now, now.astimezone(zone).date() + timedelta(days=days))
+    return DaysAhead(zone, now, now.astimezone(zone).date() + timedelta(days=days))
 
 
-def create_ahead(session: Session, group_ids: Sequence[UUID], window: Window) -> list[dict[str, Any]]:
+def create_ahead(session: Session, group_ids: Sequence[UUID], window: DaysAhead) -> list[dict[str, Any]]:
     """Create the sessions of groups that are missing in the window; return them.
 
     Sessions that exist stay as they are, so calling this again changes nothing.
@@ -71,7 +71,7 @@ def create_ahead(session: Session, group_ids: Sequence[UUID], window: Window) ->
     return _create(session, window, [one for one in wanted if (one.series_id, one.planned_on) not in linked])
 
 
-def apply(session: Session, group_id: UUID, window: Window, *, series_id: UUID | None = None) -> Effects:
+def apply(session: Session, group_id: UUID, window: DaysAhead, *, series_id: UUID | None = None) -> Effects:
     """Apply the plan of a group, or of one of its meetings, to its sessions, and create the missing ones.
 
     Only sessions are moved or removed that are in the future, open, without marks, and as their meeting planned them.
@@ -111,7 +111,7 @@ def follow_time_zone(session: Session, organization: Organization) -> None:
     (before,) = list(inspect(organization).attrs.time_zone.history.deleted)
     old, new = ZoneInfo(before), ZoneInfo(organization.time_zone)
     now = session.unit.now
-    window = Window(old, now, now.astimezone(old).date())
+    window = DaysAhead(old, now, now.astimezone(old).date())
     own = WeeklyMeeting.organization_id == organization.id
     origins = {meeting.id: meeting for meeting in session.scalars(select(WeeklyMeeting).where(own))}
     meetings = planned.lock_planned(session, None, window.today) if origins else []
@@ -124,12 +124,12 @@ def follow_time_zone(session: Session, organization: Organization) -> None:
         one.starts_at, one.ends_at = after.starts_at, after.ends_at
 
 
-def _last(window: Window, meetings: Sequence[AttendanceSession]) -> date:
+def _last(window: DaysAhead, meetings: Sequence[AttendanceSession]) -> date:
     """Return the last date that a session may be moved to: the end of the latest session's week, or of the window."""
     return max([window.last_date, *(one.local_date + timedelta(days=7) for one in meetings)])
 
 
-def _planned(schedule: Schedule, window: Window) -> Iterator[Occurrence]:
+def _planned(schedule: Schedule, window: DaysAhead) -> Iterator[Occurrence]:
     if schedule.is_open:
         for meeting in schedule.meetings.values():
             for one in occurrences(meeting, window.today, window.last_date, schedule.open_days, window.zone):
@@ -137,7 +137,7 @@ def _planned(schedule: Schedule, window: Window) -> Iterator[Occurrence]:
                     yield one
 
 
-def _linked(session: Session, group_ids: Sequence[UUID], window: Window) -> set[tuple[UUID, date | None]]:
+def _linked(session: Session, group_ids: Sequence[UUID], window: DaysAhead) -> set[tuple[UUID, date | None]]:
     """Return the meetings and dates that have a session, of any status and on any date."""
     owner = session.unit.organization_id
     rows = session.execute(
@@ -152,7 +152,7 @@ def _linked(session: Session, group_ids: Sequence[UUID], window: Window) -> set[
     return {(row.series_id, row.planned_on) for row in rows}
 
 
-def _create(session: Session, window: Window, wanted: Sequence[Occurrence]) -> list[dict[str, Any]]:
+def _create(session: Session, window: DaysAhead, wanted: Sequence[Occurrence]) -> list[dict[str, Any]]:
     """Create the sessions whose slots have none of any status."""
     if not wanted:
         return []
@@ -171,7 +171,7 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["starts_at"], row["id"]
 
 
-def _is_still_planned(schedule: Schedule, origin: WeeklyMeeting, day: date | None, window: Window) -> bool:
+def _is_still_planned(schedule: Schedule, origin: WeeklyMeeting, day: date | None, window: DaysAhead) -> bool:
     return day is not None and is_planned(origin, day, schedule.open_days, window.zone)
 
 
@@ -180,7 +180,7 @@ def _target(
     origin: WeeklyMeeting,
     one: AttendanceSession,
     taken: Collection[tuple[UUID, date | None]],
-    window: Window,
+    window: DaysAhead,
 ) -> Occurrence | None:
     """Return where another version of the same meeting plans a session in the same week."""
     if one.planned_on is None:
@@ -197,7 +197,7 @@ def _target(
     return None
 
 
-def _why_left(one: AttendanceSession, origin: WeeklyMeeting, marked: Collection[UUID], window: Window) -> str | None:
+def _why_left(one: AttendanceSession, origin: WeeklyMeeting, marked: Collection[UUID], window: DaysAhead) -> str | None:
     """Return why a session may not be moved or removed; None if it may."""
     if one.status not in _OPEN:
         return one.status

@@ -235,7 +235,7 @@ def _lock_for_change(
     from_date: date,
     expected: Versions,
     now: datetime,
-) -> tuple[generation.Window, WeeklyMeeting]:
+) -> tuple[generation.DaysAhead, WeeklyMeeting]:
     window = generation.window_of(session, now)
     _lock_group(session, principal, group_id)
     own = WeeklyMeeting.group_id == group_id

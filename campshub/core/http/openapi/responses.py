@@ -139,11 +139,7 @@ def responses(endpoint: Endpoint, operation: str, spec: APISpec) -> dict[str, An
         success["description"] += f" Its media type is its own, or `{OCTETS}` where `Accept` names only that."
     found: dict[str, Any] = {str(status): success}
     if status == CREATED:
-        exists = "It exists already: the request was sent before."
-        found["200"] = {
-            **success,
-            "description": exists if endpoint.method == "POST" else "It existed, and is changed.",
-        }
+        found["200"] = {**success, "description": _EXISTED[endpoint.method]}
     if may_be_unchanged(endpoint):
         headers = _headers("ETag", *_common_headers(endpoint))
         found["304"] = {"description": "Unchanged since the ETag in If-None-Match.", "headers": headers}
