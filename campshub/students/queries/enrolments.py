@@ -1,6 +1,6 @@
 """Reads of enrolments across groups, and of the groups of a student."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -36,17 +36,25 @@ def list_enrolments(
     student_id: UUID | None,
     group_id: UUID | None,
     status: str | None,
+    updated_from: datetime | None,
     on: date | None,
     page: PageRequest,
 ) -> Page:
     """List enrolments by start date; with ``on`` only those by which the student is in the group on that date."""
-    query = _listed(principal, student_id=student_id, group_id=group_id, status=status, on=on, page=page)
-    return page.read(session, query)
+    found = {"student_id": student_id, "group_id": group_id, "status": status, "updated_from": updated_from}
+    return page.read(session, _listed(principal, on=on, page=page, **found))
 
 
 @prepared
 def _listed(
-    principal: Principal, *, student_id: Any, group_id: Any, status: Any, on: Any, page: PageRequest
+    principal: Principal,
+    *,
+    student_id: Any,
+    group_id: Any,
+    status: Any,
+    updated_from: Any,
+    on: Any,
+    page: PageRequest,
 ) -> AnySelect:
     rows = select(*page.choose(ENROLMENT_COLUMNS)).where(visible_to(principal, Enrolment))
     if student_id is not None:
@@ -55,31 +63,44 @@ def _listed(
         rows = rows.where(Enrolment.group_id == group_id)
     if status is not None:
         rows = rows.where(Enrolment.status == status)
+    if updated_from is not None:
+        rows = rows.where(Enrolment.updated_at >= updated_from)
     if on is not None:
         rows = rows.join(Student, _OF_STUDENT).where(in_group(on))
     return page.ordered(rows, order=(Enrolment.begins_on, Enrolment.id))
 
 
 def list_of_student(
-    session: Session, principal: Principal, student_id: UUID, *, status: str | None, page: PageRequest
+    session: Session,
+    principal: Principal,
+    student_id: UUID,
+    *,
+    status: str | None,
+    updated_from: datetime | None,
+    page: PageRequest,
 ) -> Page:
     """List a student's past and current enrolments, by start date.
 
     :raises NotFound: the principal sees no such student.
     """
-    found = page.read(session, _of_student(principal, student_id=student_id, status=status, page=page))
+    query = _of_student(principal, student_id=student_id, status=status, updated_from=updated_from, page=page)
+    found = page.read(session, query)
     if not found.rows:
         require_visible_student(session, principal, student_id)
     return found
 
 
 @prepared
-def _of_student(principal: Principal, *, student_id: UUID, status: Any, page: PageRequest) -> AnySelect:
+def _of_student(
+    principal: Principal, *, student_id: UUID, status: Any, updated_from: Any, page: PageRequest
+) -> AnySelect:
     rows = select(*page.choose(ENROLMENT_COLUMNS)).where(
         visible_to(principal, Enrolment), Enrolment.student_id == student_id, _student_is_visible(principal, student_id)
     )
     if status is not None:
         rows = rows.where(Enrolment.status == status)
+    if updated_from is not None:
+        rows = rows.where(Enrolment.updated_at >= updated_from)
     return page.ordered(rows, order=(Enrolment.begins_on, Enrolment.id))
 
 

@@ -55,9 +55,9 @@ class StudentEnrolments(Resource):
     @cached(tags=_TAGS, same_for_role=True)
     @students.query(EnrolmentFilter)
     @students.answers_page(EnrolmentOut, sorts=("begins_on",), raises=(NotFound,))
-    def get(self, student_id: UUID, *, status: str | None, page: Any) -> Any:
+    def get(self, student_id: UUID, *, page: Any, **filters: Any) -> Any:
         """List a student's past and current enrolments."""
-        return queries.list_of_student(self.session, self.principal, student_id, status=status, page=page)
+        return queries.list_of_student(self.session, self.principal, student_id, page=page, **filters)
 
 
 @students.route("/<uuid:student_id>/groups/")

@@ -24,6 +24,7 @@ class EnrolmentsFilter(fields.Filter):
     on = fields.LocalDate(
         load_default=None, metadata={"description": "Only those by which the student is in the group on this date."}
     )
+    updated_from = fields.UpdatedFrom()
 
 
 class StudentGroupFilter(fields.Filter):
