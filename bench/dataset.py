@@ -68,6 +68,19 @@ class Dataset:
         """Return what a server needs to use only the primary, through PgBouncer."""
         return {**self.environment, "POSTGRES_REPLICA_HOST": "", "POSTGRES_REPLICA_PORT": "", **more}
 
+    @contextmanager
+    def without_triggers(self, table: str, kind: str) -> Iterator[None]:
+        """Switch the triggers of a table off that call ``<kind>_<table>``, and on again afterwards."""
+        names = [f"{kind}_{table}_{event}" for event in ("insert", "update", "delete")]
+        with self.stack.primary.connect(self.stack.database) as sql:
+            for name in names:
+                sql.execute(f"ALTER TABLE {table} DISABLE TRIGGER {name}")
+            try:
+                yield
+            finally:
+                for name in names:
+                    sql.execute(f"ALTER TABLE {table} ENABLE TRIGGER {name}")
+
     def clean(self) -> None:
         """Remove what benchmarks have created, so that the next one finds the data unchanged."""
         with self.stack.primary.connect(self.stack.database) as connection, connection.transaction():
@@ -87,7 +100,7 @@ class Dataset:
             connection.execute("DELETE FROM attendance_sessions WHERE slot LIKE %s", (like,))
             connection.execute("DELETE FROM students WHERE code LIKE %s", (like,))
             connection.execute("DELETE FROM workout_sets WHERE rest_seconds = %s", (SET_REST_S,))
-            connection.execute("TRUNCATE audit_log, outbox, idempotency_keys, person_keys")
+            connection.execute("TRUNCATE audit_log, change_sets, outbox, idempotency_keys, person_keys")
 
 
 @contextmanager

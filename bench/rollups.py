@@ -7,8 +7,8 @@ computes them with. Registers are marked with the triggers that record stale agg
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -60,7 +60,7 @@ def _writing(dataset: Dataset, *, rounds: int) -> dict[str, Any]:
         students = students_of(api)
         for number in range(rounds + 1):
             for how in (_ON, _OFF) if number % 2 else (_OFF, _ON):
-                with _triggers(dataset, how):
+                with nullcontext() if how == _ON else dataset.without_triggers(_TABLE, "note"):
                     # The first request detects the changed table and is not counted.
                     for what, count in ((None, 1_000), (MANY, 1_000), (FEW, 30)):
                         meeting = new_meeting(api, dataset.made.last.isoformat())
@@ -76,20 +76,6 @@ def _writing(dataset: Dataset, *, rounds: int) -> dict[str, Any]:
         }
         for what, times in taken.items()
     }
-
-
-@contextmanager
-def _triggers(dataset: Dataset, how: str) -> Iterator[None]:
-    """Switch the triggers of the marks on or off, and on again afterwards."""
-    names = [f"note_{_TABLE}_{event}" for event in ("insert", "update", "delete")]
-    with dataset.stack.primary.connect(dataset.stack.database) as sql:
-        for name in names:
-            sql.execute(f"ALTER TABLE {_TABLE} {'ENABLE' if how == _ON else 'DISABLE'} TRIGGER {name}")
-        try:
-            yield
-        finally:
-            for name in names:
-                sql.execute(f"ALTER TABLE {_TABLE} ENABLE TRIGGER {name}")
 
 
 def _refreshing() -> dict[str, Any]:
