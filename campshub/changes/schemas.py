@@ -65,7 +65,6 @@ class SyncFilter(DatedChangesFilter):
         required=True,
         metadata={
             "description": f"A comma-separated list of {', '.join(ENTITIES)}; it must be the same in all calls.",
-            "example": "groups,students",
         },
     )
 

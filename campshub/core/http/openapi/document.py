@@ -59,7 +59,11 @@ _TAG = r'(W/)?"[0-9]{1,9}(-[0-9a-f]{12})?"'
 _IF_MATCH_PATTERN = rf"^{_TAG}(, {_TAG})*$"
 _KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
 # Examples of required query parameters.
-_EXAMPLES: Mapping[str, Callable[[], str]] = {"on": fields.today, "token": lambda: "the-token-of-the-link"}
+_EXAMPLES: Mapping[str, Callable[[], str]] = {
+    "entities": lambda: "groups,students",
+    "on": fields.today,
+    "token": lambda: "the-token-of-the-link",
+}
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
