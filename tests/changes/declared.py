@@ -19,7 +19,6 @@ DECLARED = Declared(
     },
     queries={"GET /api/sync/": lambda _seeds: {"entities": ENTITIES}},
     values={"entities": "groups,students"},  # every role may read these
-    texts=frozenset({"entities", "since"}),
     unstamped=frozenset({"change_sets"}),
     large=Large(
         rows=lambda *_: {"entities": ENTITIES},

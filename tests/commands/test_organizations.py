@@ -229,8 +229,8 @@ def test_every_table_with_rows_of_organizations_is_erased(sql):
 
 
 def but_notes(counts):
-    """Leave out the notes of stale aggregates: erasing their source rows creates more notes, and erases them too."""
-    return {table: count for table, count in counts.items() if not table.endswith("_stale")}
+    """Leave out what triggers write: erasing the source rows of these notes creates more, and erases them too."""
+    return {table: n for table, n in counts.items() if not table.endswith("_stale") and table != "change_sets"}
 
 
 def test_an_organization_is_erased_with_all_its_rows(app, flask, closed, sql):
