@@ -19,11 +19,13 @@ WRITTEN = {
     "workout_log_exercises": ("workout_logs", "log_id"),
     "workout_sets": ("workout_logs", "log_id"),
 }
-# Rows whose last writing transaction has no change set that names them. ``xmin`` has the lower 32 bits of its number.
+# Rows whose last writing transaction has no change set that names them. ``xmin`` has the lower 32 bits of its number,
+# or of that of a savepoint in it; then both have the time of the transaction's beginning.
 MISSED = """
 SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (
          SELECT FROM change_sets s WHERE s.organization_id = t.organization_id AND s.entity = '{1}'
-            AND s.transaction_id %% (1::bigint << 32) = t.xmin::text::bigint AND t.{2} = ANY(s.ids)))
+            AND t.{2} = ANY(s.ids) AND (s.transaction_id %% (1::bigint << 32) = t.xmin::text::bigint
+              OR s.transaction_id %% (1::bigint << 32) < t.xmin::text::bigint AND s.recorded_at = t.updated_at)))
   FROM {0} t WHERE t.organization_id = %s
 """
 MODULES = {"students", "attendance", "workouts"}

@@ -206,3 +206,18 @@ def test_a_token_of_another_trainer_is_refused(tenant, copy, trainer, group):
 
     assert refused(copied) == GONE
     assert uuid.UUID(str(trainer.user_id)) != copied.client.user_id
+
+
+def test_values_of_custom_fields_are_shown_to_those_who_see_the_field(api, copy, trainer, group, student, enrol):
+    field = api.made("/api/students/custom-fields/", {"key": "locker", "label": "Locker", "type": "text"})
+    blue, person = group()["id"], student(custom_fields={"locker": "9"})["id"]
+    enrol(blue, person)
+    hidden = copy(STUDENTS, trainer)
+    assert hidden.items[person]["custom_fields"] == {}
+    assert copy(STUDENTS).items[person]["custom_fields"] == {"locker": "9"}
+
+    response = api.patch(f"/api/students/custom-fields/{field['id']}/", {"visible_to": ["trainers"]})
+    assert response.status == 200, response.raw.get_data(as_text=True)
+
+    assert refused(hidden) == GONE
+    assert copy(STUDENTS, trainer).items[person]["custom_fields"] == {"locker": "9"}

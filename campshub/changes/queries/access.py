@@ -11,14 +11,14 @@ from sqlalchemy import Text, case, cast, func, null, select
 
 from campshub.attendance.models import AttendanceCode
 from campshub.changes.models import ChangeSet
-from campshub.changes.queries.feeds import CODES, Feed
+from campshub.changes.queries.feeds import CODES, STUDENTS, Feed
 from campshub.changes.windows import Window
 from campshub.core.db.models import PLATFORM_ID
 from campshub.core.db.session import Session
 from campshub.core.errors import Unavailable
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visible_to
-from campshub.students.models import Enrolment, Group, Student
+from campshub.students.models import CustomField, Enrolment, Group, Student
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def _facts(principal: Principal, feeds: Sequence[Feed]) -> list[Any]:
     """Return what decides which rows the principal sees, as lists of texts.
 
     Trainers: their groups. Clients: the students that they are, and these students' enrolments, on whose dates they see
-    the sessions of their groups. The platform's codes have no change sets in the organization.
+    the sessions of their groups. A custom field may be shown, hidden or archived, which changes no student. The codes
+    of the platform have no change sets in the organization.
     """
     facts = []
     if principal.scope is Scope.GROUPS:
@@ -76,6 +77,8 @@ def _facts(principal: Principal, feeds: Sequence[Feed]) -> list[Any]:
         facts.append(
             _list(principal, Enrolment, Enrolment.group_id, Enrolment.begins_on, Enrolment.ends_on, Enrolment.status)
         )
+    if STUDENTS in feeds:
+        facts.append(_list(principal, CustomField, CustomField.key, CustomField.is_archived))
     if CODES in feeds:
         shared = AttendanceCode.organization_id == PLATFORM_ID
         facts.append(_list(principal, AttendanceCode, AttendanceCode.id, AttendanceCode.version, where=(shared,)))
