@@ -80,7 +80,7 @@ def changed_rows(
     """Return the keys of the rows that have changed, or whose visibility may have changed."""
     parts = [_written(principal, feed, since.window, until.window)]
     if feed.hidden_by is not None:
-        parts.append(_hidden(principal, feed, since.window, until.window))
+        parts.append(_hidden(principal, feed, feed.hidden_by, since.window, until.window))
     if feed.follows_students(principal):
         parts.append(_of_students(principal, feed, since, until, first_date))
     rows = union_all(*parts).subquery()
@@ -131,11 +131,10 @@ def _written(principal: Principal, feed: Feed, since: Window, until: Window) -> 
     )
 
 
-def _hidden(principal: Principal, feed: Feed, since: Window, until: Window) -> Any:
+def _hidden(principal: Principal, feed: Feed, hidden_by: Any, since: Window, until: Window) -> Any:
     """Return the rows that a changed row hides."""
     ids, between = _entries(principal, feed.name, since, until)
-    assert feed.hidden_by is not None  # noqa: S101 - for the type checker
-    hidden = feed.hidden_by(ids.c.row_id, principal).lateral()
+    hidden = hidden_by(ids.c.row_id, principal).lateral()
     return (
         select(*_columns(ids, _NO_DATE, hidden.c.id, false()))
         .select_from(ChangeSet)
