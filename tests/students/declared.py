@@ -102,6 +102,7 @@ def values(made, ids):
         "code": ["S000001", "rare"],
         "email": ["rare@example.org"],
         "external_id": ["rare"],
+        "include": ["has_medical_note", "last_seen_on"],
         "joined_from": [str(made.last)],
         "joined_to": ["2000-01-01"],
         "kind": ["camp"],
@@ -182,7 +183,7 @@ DECLARED = Declared(
         # The seeded students are enrolled today.
         "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},
     },
-    values={"custom": "shirt_size:M"},
+    values={"custom": "shirt_size:M", "include": "has_medical_note,last_seen_on"},
     references={"trainer_ids": "trainer_id"},
     texts=frozenset({"country", "key", "medical_note"}),
     lists={
@@ -195,6 +196,7 @@ DECLARED = Declared(
             "external_id": ("students", "external_id"),
             "phone": ("students", "phone"),
             "email": ("students", "email"),
+            "include": "selects no rows; each row's last day is read from the newest month by an index",
             "tag": "operators on arrays are not leak-proof, so no policy lets them use an index: the pages of one"
             " organization are read in the list's order until fifty have the tag",
             "custom": "operators on JSON are not leak-proof either: as for tags, pages are read in the list's order",
