@@ -83,7 +83,7 @@ class StudentChangesIn(fields.In):
 
     example = fields.Example(students=[{"id": fields.example_id("student_id"), "tags": ["bus 5"], "phone": "1"}])
 
-    students = Rows(StudentChangeIn, most=MOST_ROWS, required=True)
+    students = Rows(StudentChangeIn, most=MOST_ROWS, least=0, load_default=list)
     dry_run = fields.Boolean(load_default=False, metadata={"description": _DRY_RUN})
 
 
