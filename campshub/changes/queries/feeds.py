@@ -104,7 +104,7 @@ STUDENTS = Feed(
     "students",
     Permission.STUDENTS_READ,
     Student,
-    lambda *_: students.LISTED_COLUMNS,
+    lambda principal, _dates: students.columns_for(principal, students.LISTED_COLUMNS),
     shown=_alive(Student),
     known=lambda principal: visibility.may_know_student(principal, Student, Student.id),
     of_students=(true(), Student.id),
