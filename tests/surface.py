@@ -93,8 +93,8 @@ def body_for(schema: type[Schema] | Schema, ids: Any, *, whole: bool = False) ->
 
 
 def _value(name: str, field: Any, ids: Any, *, whole: bool) -> Any:  # noqa: PLR0911 - one line a kind
-    if isinstance(field, ma.UUID):
-        return ids(name) or str(new_id())
+    if isinstance(field, ma.UUID):  # an ``id`` that is required refers to a row: ``references`` says to which
+        return ids(f"{type(field.parent).__name__}.{name}") or ids(name) or str(new_id())
     if isinstance(field, ma.Nested):
         return body_for(field.schema, ids, whole=whole)
     if isinstance(field, ma.List):

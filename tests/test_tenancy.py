@@ -146,6 +146,11 @@ def test_another_organizations_id_in_the_body_refers_to_nothing(api_operations, 
     assert tried >= 3
 
 
+def _changed_no_row(response) -> bool:
+    rows = response.json.get("results") if response.status == 200 else None
+    return bool(rows) and all(row["outcome"] in ("error", "conflict") for row in rows)
+
+
 def _every_row_failed(response) -> bool:
     rows = response.json.get("results") if response.status == 200 else None
     return bool(rows) and all(row["outcome"] == "error" for row in rows)

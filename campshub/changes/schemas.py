@@ -10,7 +10,7 @@ from campshub.attendance.schemas.records import AttendanceRecordOut
 from campshub.attendance.schemas.sessions import AttendanceSessionOut
 from campshub.core.http.schemas import fields
 from campshub.students.schemas.groups import EnrolmentOut, GroupOut
-from campshub.students.schemas.students import StudentBriefOut
+from campshub.students.schemas.students import StudentPresentOut
 from campshub.workouts.schemas.logs import LogHeaderOut
 
 LIMIT = 200
@@ -117,7 +117,7 @@ class GroupChangesOut(_Page, GroupPartOut):
 class StudentPartOut(_Part):
     """Changed and deleted students."""
 
-    items = ma.List(ma.Nested(StudentBriefOut), required=True)
+    items = ma.List(ma.Nested(StudentPresentOut), required=True)
 
 
 class StudentChangesOut(_Page, StudentPartOut):

@@ -9,6 +9,7 @@ from typing import Any
 
 from campshub.core import names
 
+MOST_FIELDS = 100
 MOST_TEXT = 1_000
 MOST_NUMBER = 1e15
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

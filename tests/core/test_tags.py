@@ -81,11 +81,12 @@ def shared_tables(sql: Any) -> set[str]:
 def test_every_cached_response_names_the_tags_of_all_that_it_reads(app, seeds, empty, sql, no_response_cache, chosen):
     tag_of, shared, missing, seen = tags(), shared_tables(sql), {}, {}
     for operation in chosen(cached(app)):
-        cache_policy, permission = operation.endpoint.options.cache_policy, operation.endpoint.options.permission
-        stamps = set(stamps_of(str(seeds.tenant.id), cache_policy.tags))
+        permission = operation.endpoint.options.permission
         urls = dict.fromkeys(one for ids in (seeds.ids, empty) for one in urls_of(operation, ids))
         for role in (role for role in Role if permission in ROLES[role]):
             for url in urls:
+                named = operation.endpoint.parsed(url.partition("?")[2].lstrip("&").encode()).tags
+                stamps = set(stamps_of(str(seeds.tenant.id), named))
                 for read, tables in reads_of(seeds.tenant.the(role), url):
                     seen.setdefault(operation.name, set()).update(tables)
                     needed = {f"{seeds.tenant.id}:{tag_of[table]}" for table in tables}

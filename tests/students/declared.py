@@ -26,7 +26,7 @@ def seed(seeds):
         {"code": f"2-{word}", "joined_on": "2026-01-05", **person},
     )
     trainers = {"trainer_ids": [seeds.ids["trainer_id"]]}
-    group, _ = seeds.create_two(
+    group, second_group = seeds.create_two(
         "group_id",
         "/api/groups/",
         {"code": f"G1-{word}", "name": f"Group {word}", **trainers},
@@ -42,6 +42,10 @@ def seed(seeds):
     term = {"begins_on": str(today() - timedelta(days=30))}
     url = f"/api/groups/{group}/enrolments/"
     seeds.create_two("enrolment_id", url, {"student_id": first, **term}, {"student_id": second, **term})
+    # The first student is in two groups.
+    admin = seeds.tenant.the(Role.ADMIN)
+    further = admin.made(f"/api/groups/{second_group}/enrolments/", {"student_id": first, **term})
+    seeds.others.add(further["id"])
 
 
 def one_enrolment(seeds):
@@ -102,6 +106,7 @@ def values(made, ids):
         "code": ["S000001", "rare"],
         "email": ["rare@example.org"],
         "external_id": ["rare"],
+        "include": ["has_medical_note", "last_seen_on"],
         "joined_from": [str(made.last)],
         "joined_to": ["2000-01-01"],
         "kind": ["camp"],
@@ -177,13 +182,24 @@ DECLARED = Declared(
     spending=("/bulk/delete/", "/bulk/leavers/"),
     schemas={
         "ExternalStudentIn": {"given_name": None},
+        "BulkEnrolmentIn": {
+            "student_id": None,
+            "group_id": None,
+            "begins_on": "2020-01-01",
+            "ends_on": "2020-01-31",
+        },
+        "StudentChangesIn": {"students": None},
         "CustomFieldIn": {"type": "text"},
         "StudentIn": {"given_name": None},
         # The seeded students are enrolled today.
         "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},
     },
-    values={"custom": "shirt_size:M"},
-    references={"trainer_ids": "trainer_id"},
+    values={"custom": "shirt_size:M", "include": "has_medical_note,last_seen_on"},
+    references={
+        "trainer_ids": "trainer_id",
+        "StudentChangeIn.id": "student_id",
+        "StudentDeletionIn.id": "student_id",
+    },
     texts=frozenset({"country", "key", "medical_note"}),
     lists={
         "/api/students/": {
@@ -195,6 +211,7 @@ DECLARED = Declared(
             "external_id": ("students", "external_id"),
             "phone": ("students", "phone"),
             "email": ("students", "email"),
+            "include": "selects no rows; each row's last day is read from the newest month by an index",
             "tag": "operators on arrays are not leak-proof, so no policy lets them use an index: the pages of one"
             " organization are read in the list's order until fifty have the tag",
             "custom": "operators on JSON are not leak-proof either: as for tags, pages are read in the list's order",

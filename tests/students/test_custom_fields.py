@@ -144,6 +144,9 @@ def test_trainers_and_students_see_only_the_fields_shown_to_them(tenant, api, st
             caller.get("/api/students/").json["items"][0]["custom_fields"],
         ]
 
+    def followed(caller):
+        return [item["custom_fields"] for item in caller.get("/api/students/changes/").json["items"]]
+
     def defined(caller):
         return {field["key"] for field in caller.get(FIELDS).json["items"]}
 
@@ -151,6 +154,11 @@ def test_trainers_and_students_see_only_the_fields_shown_to_them(tenant, api, st
     assert shown(tenant.the(Role.NUTRITIONIST)) == [values] * 2
     assert shown(trainer) == [{"locker": "b", "diet": "c"}] * 2
     assert shown(client) == [{"diet": "c"}] * 2
+    assert [followed(caller) for caller in (api, trainer, client)] == [
+        [values],
+        [{"locker": "b", "diet": "c"}],
+        [{"diet": "c"}],
+    ]
     assert (defined(api), defined(trainer), defined(client)) == (set(values), {"locker", "diet"}, {"diet"})
     assert trainer.get("/api/students/?custom=locker:b").json["items"]
     assert trainer.get("/api/students/?custom=secret:a").problem["errors"][0]["code"] == "unknown"

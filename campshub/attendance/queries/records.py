@@ -14,9 +14,11 @@ from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.errors import NotFound
 from campshub.core.paging import Page, PageRequest
+from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
 from campshub.students.queries import visibility as _students  # noqa: F401 - the students' rules
+from campshub.students.queries.included import includable
 
 COLUMNS = (
     AttendanceRecord.id,
@@ -40,7 +42,24 @@ COLUMNS = (
     AttendanceRecord.version,
 )
 MOST_SHOWN = 500
+LAST_SEEN_DAYS = 400
 _FILTERS = ("student_id", "group_id", "session_id", "code")
+
+
+@includable("last_seen_on", permission=Permission.ATTENDANCE_READ, tags=("attendance", "enrolments", "groups"))
+def _last_seen_on(principal: Principal, today: Any) -> ColumnElement[date]:
+    """Return a student's last day with a mark that counts as attended; the months are read from the newest one."""
+    mark = AttendanceRecord
+    found: ColumnElement[date] = (
+        select(mark.local_date)
+        .where(visible_to(principal, mark), mark.student_id == Student.id, mark.counts_as.in_(ATTENDED))
+        .where(mark.local_date <= today, mark.local_date >= today - LAST_SEEN_DAYS)
+        .order_by(mark.local_date.desc())
+        .limit(1)
+        .correlate(Student)
+        .scalar_subquery()
+    )
+    return found
 
 
 def list_records(session: Session, principal: Principal, *, now: datetime, page: PageRequest, **filters: Any) -> Page:

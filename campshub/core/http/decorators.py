@@ -84,6 +84,8 @@ class EndpointOptions:
     is_secret: bool = False
     is_system: bool = False
     cache_policy: CachePolicy | None = None
+    # Properties that a response contains only if `include` names them, with the further tags that they depend on.
+    included: Mapping[str, Sequence[str]] = field(default_factory=dict)
     limits: tuple[EndpointLimit, ...] = ()
     # The operation id, if the name of the resource does not give one (see ``openapi.document``).
     operation: str | None = None
@@ -141,6 +143,15 @@ def cached(
     whole organization share it.
     """
     return _set_options(cache_policy=CachePolicy(tuple(tags), lifetime, same_for_role))
+
+
+def includes(properties: Mapping[str, Sequence[str]]) -> Callable[[H], H]:
+    """Leave properties out of a response, unless the query parameter ``include`` names them.
+
+    :param properties: by name, the tags that the property needs beside those of ``cached``. So a write to one of these
+        tables makes only responses with the property outdated.
+    """
+    return _set_options(included=properties)
 
 
 def limited(name: LimitName, *, by: Callable[[Mapping[str, Any]], str] | None = None) -> Callable[[H], H]:

@@ -39,6 +39,8 @@ class Arguments:
     filters: Mapping[str, Any]
     page: Mapping[str, Any] | None
     only: frozenset[str] | None
+    # The tags of the response.
+    tags: tuple[str, ...] = ()
 
 
 @dataclass
@@ -78,6 +80,8 @@ class Endpoint:
             return None
         serializer = Serializer(self.options.answer())
         attributes = dict(zip(serializer.names, serializer.attributes, strict=True))
+        for name in self.options.included:
+            attributes.pop(name, None)
         parameters = page_fields(self.options.sorts, attributes)
         return fields.Filter.from_dict(parameters, name=f"Page{self.options.answer.__name__}")()
 
@@ -121,7 +125,21 @@ class Endpoint:
         if page is not None and page["sort"] == default and not default.startswith("-"):
             page["sort"] = ""  # as if it were left out, so that both share cursors and cached responses
         only = page.pop("fields") if page is not None else None
-        return Arguments(filters, page, only)
+        included = frozenset(filters.get("include") or ())
+        return Arguments(filters, page, self._with_included(only, included), self._tags(included))
+
+    def _with_included(self, only: frozenset[str] | None, included: frozenset[str]) -> frozenset[str] | None:
+        """Return the attributes of the response; None for all of them."""
+        if not self.options.included or self.options.answer is None:
+            return only
+        if only is None:
+            only = frozenset(serializer_of(self.options.answer).attributes).difference(self.options.included)
+        return only | included
+
+    def _tags(self, included: frozenset[str]) -> tuple[str, ...]:
+        policy = self.options.cache_policy
+        further = (tag for name in sorted(included) for tag in self.options.included[name])
+        return () if policy is None else tuple(dict.fromkeys((*policy.tags, *further)))
 
     def _digest(self, path: str, query_string: bytes) -> str:
         """Return a digest of a path and its normalized parameters."""

@@ -78,7 +78,8 @@ class FastPath:
         read = _Read(environ, parsed_request, claims, now, time.perf_counter(), trace)
         try:
             endpoint, digest = parsed_request.endpoint, parsed_request.digest
-            read.lookup = lookup.look_up_and_count(self._services, claims, endpoint, digest, int(now))
+            tags = parsed_request.arguments.tags
+            read.lookup = lookup.look_up_and_count(self._services, claims, endpoint, tags, digest, int(now))
         except Exception:  # noqa: BLE001 - it occurs again in Flask, whose error handlers render it
             return None
         rendered = self._find(read)

@@ -17,13 +17,16 @@ ACCESS = "access"
 LOOKUP = "campshub.lookup"
 
 
-def look_up_and_count(services: HttpServices, claims: Claims, endpoint: Endpoint, digest: str, seconds: int) -> Lookup:
+def look_up_and_count(
+    services: HttpServices, claims: Claims, endpoint: Endpoint, tags: tuple[str, ...], digest: str, seconds: int
+) -> Lookup:
     """Look up everything that a read needs, and count the request, in one round trip.
 
+    :param tags: those of the response.
     :param digest: the hash of path and parameters in the key of a cached response; empty if responses are not cached.
     :param seconds: when the request arrived, in seconds since 1970.
     """
-    found = _prepare(services, claims, endpoint, digest, seconds)
+    found = _prepare(services, claims, endpoint, tags, digest, seconds)
     return _evaluate(services, endpoint, found, _send(services, found.request, claims))
 
 
@@ -35,16 +38,18 @@ def look_up(context: RequestContext) -> Lookup:
     claims, services, endpoint = context.claims, context.services, context.endpoint
     if claims is None:
         return Lookup(LookupRequest("", ""))
-    digest = context.digest()
+    digest, tags = context.digest(), context.arguments.tags
     seconds = int(context.unit.now.timestamp())
-    found: Lookup = request.environ.pop(LOOKUP, None) or look_up_and_count(services, claims, endpoint, digest, seconds)
+    found: Lookup = request.environ.pop(LOOKUP, None) or look_up_and_count(
+        services, claims, endpoint, tags, digest, seconds
+    )
     _check_limits(services, found.reply, claims)
     if found.reply.is_trusted and found.caller is None and read_routing.load_caller_state(context, found.reply):
         # Redis did not have the caller's state. Now it has, so a second lookup can find a cached response.
         try:
             found = _uncounted(context, claims, digest, seconds)
         except CacheUnavailable:
-            found = _prepare(services, claims, endpoint, digest, seconds)
+            found = _prepare(services, claims, endpoint, tags, digest, seconds)
     if found.request.seconds != seconds:
         # The fast path looked up in an earlier second; since then the date may have changed, and with it the response.
         found.cache_key = None
@@ -72,7 +77,7 @@ def _uncounted(context: RequestContext, claims: Claims, digest: str, seconds: in
 
     :raises CacheUnavailable: Redis does not respond.
     """
-    found = _prepare(context.services, claims, context.endpoint, digest, seconds)
+    found = _prepare(context.services, claims, context.endpoint, context.arguments.tags, digest, seconds)
     return _evaluate(context.services, context.endpoint, found, context.services.freshness.look_up(found.request, None))
 
 
@@ -99,18 +104,17 @@ def _check_limits(services: HttpServices, reply: LookupReply, claims: Claims) ->
     g.limits = limits.headers(state, plan)
 
 
-def _prepare(services: HttpServices, claims: Claims, endpoint: Endpoint, digest: str, seconds: int) -> Lookup:
+def _prepare(
+    services: HttpServices, claims: Claims, endpoint: Endpoint, tags: tuple[str, ...], digest: str, seconds: int
+) -> Lookup:
     """Return the lookup request of a read, with the caller state and the response that this process has cached.
 
     Redis compares both with its stamps, and returns only what differs or is missing.
     """
     cache_policy = endpoint.options.cache_policy
-    tags: tuple[str, ...] = ()
-    if cache_policy is not None:
-        # Needed also if the response is not cached: the stamps decide which replica may serve the read.
-        tags = cache_policy.tags
-        if digest and not cache_policy.same_for_role:
-            digest = f"{digest}:{claims.caller}"
+    if digest and cache_policy is not None and not cache_policy.same_for_role:
+        digest = f"{digest}:{claims.caller}"
+    # Needed also if the response is not cached: the stamps decide which replica may serve the read.
     stamps = stamps_of(claims.organization, tags)
     caller = services.caller_states.get(claims.organization, claims.caller, seconds)
     if caller is None:

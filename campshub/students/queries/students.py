@@ -17,6 +17,7 @@ from campshub.core.memoized import memoized, whole_organization
 from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Enrolment, GroupTrainer, Student
+from campshub.students.queries import included
 from campshub.students.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.students.queries.custom_fields import Conditions, matching_values, shown_values, visible_values
 from campshub.students.queries.in_group import enrolled_on, in_group, not_left
@@ -70,6 +71,7 @@ def list_students(
     """
     tag = filters.pop("tag", None) or None
     values = matching_values(session, principal, custom) if custom else None
+    filters["include"] = frozenset(filters["include"] or ())
     query = _listed(principal, page=page, tag=tag, custom=values, **_search_arguments(q), **filters)
     return page.read(session, query)
 
@@ -91,6 +93,7 @@ def _listed(
     principal: Principal, *, page: PageRequest, words: Any, starts: Any, exactly: Any, **filters: Any
 ) -> AnySelect:
     columns = page.choose(columns_for(principal, LISTED_COLUMNS))
+    columns = [*columns, *included.columns(principal, filters["on"], filters["include"])]
     rows = select(*columns).where(visible_to(principal, Student), *_conditions(principal, filters))
     orders: dict[str, tuple[Any, ...]] = {
         "name": (Student.sort_name, Student.id),

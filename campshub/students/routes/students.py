@@ -4,9 +4,10 @@ from typing import Any
 from uuid import UUID
 
 from campshub.core.errors import Deleted, IdTaken, NotFound
-from campshub.core.http.decorators import CacheLifetime, cached, needs, secret
+from campshub.core.http.decorators import CacheLifetime, cached, includes, needs, secret
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
+from campshub.students.queries import included
 from campshub.students.queries import students as queries
 from campshub.students.schemas import students as schemas
 from campshub.students.service import students as service
@@ -25,11 +26,14 @@ class Students(Resource):
 
     @needs(Permission.STUDENTS_READ)
     @cached(tags=("students", "enrolments", "groups", "custom_fields"), same_for_role=True)
+    @includes(included.TAGS)
     @students.query(schemas.StudentFilter)
     @students.answers_page(schemas.StudentBriefOut, sorts=("name", "code", "created", "relevance"))
     def get(self, *, page: Any, **filters: Any) -> Any:
         """List students; deleted ones for those who may undelete them."""
         self.require(Permission.STUDENTS_WRITE, only_if=filters["deleted"])
+        for name in filters["include"] or ():
+            self.require(included.permission_of(name), only_if=True)
         return queries.list_students(self.session, self.principal, page=page, on=self.today, **filters)
 
     @needs(Permission.STUDENTS_WRITE)

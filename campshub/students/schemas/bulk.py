@@ -4,7 +4,7 @@ from marshmallow import fields as ma
 
 from campshub.core.http.schemas import fields
 from campshub.core.http.schemas.rows import FieldErrorOut, Rows
-from campshub.students.schemas.students import StudentBriefOut, StudentIn, StudentPatch
+from campshub.students.schemas.students import StudentIn, StudentPatch, StudentPresentOut
 
 MOST_ROWS = 1_000
 MOST_LISTED = 20_000
@@ -83,7 +83,7 @@ class StudentChangesIn(fields.In):
 
     example = fields.Example(students=[{"id": fields.example_id("student_id"), "tags": ["bus 5"], "phone": "1"}])
 
-    students = Rows(StudentChangeIn, most=MOST_ROWS, required=True)
+    students = Rows(StudentChangeIn, most=MOST_ROWS, least=0, load_default=list)
     dry_run = fields.Boolean(load_default=False, metadata={"description": _DRY_RUN})
 
 
@@ -112,7 +112,7 @@ class _ChangeResultOut(fields.Out):
         required=True, allow_none=True, metadata={"description": "The student's version after the call."}
     )
     present = ma.Nested(
-        StudentBriefOut, required=True, allow_none=True, metadata={"description": "With `conflict`: the student."}
+        StudentPresentOut, required=True, allow_none=True, metadata={"description": "With `conflict`: the student."}
     )
     errors = ma.List(ma.Nested(FieldErrorOut), required=True)
 

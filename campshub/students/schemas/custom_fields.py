@@ -8,8 +8,7 @@ from marshmallow import fields as ma
 
 from campshub.core.http.schemas import fields
 from campshub.students.models import AUDIENCES, CUSTOM_FIELD_TYPES
-from campshub.students.service.custom_fields import MOST_FIELDS
-from campshub.students.values import MOST_TEXT
+from campshub.students.values import MOST_FIELDS, MOST_TEXT
 
 _KEY = r"^[a-z][a-z0-9_]{0,39}$"
 _MOST_CHOICES = 200

@@ -7,7 +7,9 @@ from marshmallow import ValidationError, validates_schema
 from marshmallow import fields as ma
 
 from campshub.core.http.schemas import fields
+from campshub.core.http.schemas.pages import FieldNames
 from campshub.students.models import STUDENT_STATUSES
+from campshub.students.queries.included import NAMES
 from campshub.students.schemas.custom_fields import Conditions, CustomValues
 
 _FEW = 10
@@ -123,8 +125,8 @@ class ContactOut(fields.Out):
     email = fields.Text()
 
 
-class StudentBriefOut(fields.Out):
-    """A student in a list, without contacts and address."""
+class StudentPresentOut(fields.Out):
+    """A student without contacts and address."""
 
     id = fields.Id(required=True)
     code = fields.Text(required=True)
@@ -151,12 +153,33 @@ class StudentBriefOut(fields.Out):
     version = ma.Integer(required=True)
 
 
-class StudentOut(StudentBriefOut):
+class StudentBriefOut(StudentPresentOut):
+    """A student in a list, without contacts and address."""
+
+    has_medical_note = fields.Boolean(metadata={"description": "Only with `include=has_medical_note`."})
+    last_seen_on = ma.Date(
+        allow_none=True,
+        metadata={"description": "Only with `include=last_seen_on`: the last day with a mark that counts as attended."},
+    )
+
+
+class StudentOut(StudentPresentOut):
     """A student."""
 
     address = fields.Stored(AddressOut, required=True, allow_none=True)
     emergency_contacts = ma.List(fields.Stored(ContactOut), required=True)
     guardians = ma.List(fields.Stored(ContactOut), required=True)
+
+
+class Included(FieldNames):
+    """Names of properties that only callers who ask for them get."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__({name: name for name in NAMES}, **options)
+
+    def _deserialize(self, *arguments: Any, **options: Any) -> Any:
+        # In an order of their own, because cursors are bound to the filters.
+        return tuple(sorted(super()._deserialize(*arguments, **options)))
 
 
 class StudentFilter(fields.Filter):
@@ -185,6 +208,14 @@ class StudentFilter(fields.Filter):
     joined_to = fields.LocalDate(load_default=None)
     updated_from = fields.UpdatedFrom()
     deleted = fields.Boolean(load_default=False, metadata={"description": "List the deleted ones instead."})
+    include = Included(
+        load_default=None,
+        metadata={
+            "description": "A comma-separated list of properties that are left out otherwise: `has_medical_note`"
+            " (needs `medical:read`), `last_seen_on` (needs `attendance:read`; of the marks that you see, of the last"
+            " 400 days)."
+        },
+    )
 
 
 class MedicalNoteOut(fields.Out):

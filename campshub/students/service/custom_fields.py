@@ -13,8 +13,8 @@ from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, Invalid
 from campshub.core.security.principal import Principal
 from campshub.students.models import CustomField, Student
+from campshub.students.values import MOST_FIELDS
 
-MOST_FIELDS = 100
 _WITH_CHOICES = ("choice", "multiple_choice")
 
 

@@ -53,15 +53,8 @@ def remove_missing(
     for row in rows:
         row |= {"status": "inactive", "left_on": _last_day(row, left_on)}
     versions = {} if dry_run else writes.update(session, Student, rows, change=("left_on", "status"))
-    return {
-        "students": [
-            {name: row[name] for name in ("id", "code", "external_id", "left_on")}
-            | {"version": versions.get(row["id"], row["version"])}
-            for row in rows
-        ],
-        "removed": len(rows),
-        "dry_run": dry_run,
-    }
+    students = [{**row, "version": versions.get(row["id"], row["version"])} for row in rows]
+    return {"students": students, "removed": len(rows), "dry_run": dry_run}
 
 
 def _last_day(row: dict[str, Any], left_on: date) -> date:
