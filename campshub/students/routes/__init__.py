@@ -1,9 +1,10 @@
-"""The endpoints of students and groups."""
+"""The endpoints of students, guardians and groups."""
 
 from campshub.students.routes.bulk import students_in_bulk
 from campshub.students.routes.custom_fields import custom_fields
 from campshub.students.routes.enrolments import enrolments
 from campshub.students.routes.groups import groups
+from campshub.students.routes.guardians import guardians, student_guardians
 from campshub.students.routes.students import students
 
-blueprints = (students, students_in_bulk, custom_fields, groups, enrolments)
+blueprints = (students, students_in_bulk, custom_fields, guardians, student_guardians, groups, enrolments)

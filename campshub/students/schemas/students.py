@@ -9,6 +9,7 @@ from marshmallow import fields as ma
 from campshub.core.http.schemas import fields
 from campshub.students.models import STUDENT_STATUSES
 from campshub.students.schemas.custom_fields import Conditions, CustomValues
+from campshub.students.schemas.guardians import MOST_GUARDIANS, StudentGuardianIn, StudentGuardianOut
 
 _FEW = 10
 _ONE_NAME = "May be empty for a person with one name: the given or the family name is enough."
@@ -25,7 +26,7 @@ class AddressIn(fields.In):
 
 
 class ContactIn(fields.In):
-    """An emergency contact or a guardian."""
+    """An emergency contact."""
 
     name = fields.Name(required=True)
     relation = fields.Name(least=0)
@@ -80,7 +81,7 @@ class StudentIn(_Student):
     given_name = fields.Name(load_default="", least=0, metadata={"description": _ONE_NAME})
     family_name = fields.Name(load_default="", least=0, metadata={"description": _ONE_NAME})
     emergency_contacts = fields.BoundedList(ma.Nested(ContactIn), load_default=list, most=_FEW)
-    guardians = fields.BoundedList(ma.Nested(ContactIn), load_default=list, most=_FEW)
+    guardians = fields.BoundedList(ma.Nested(StudentGuardianIn), load_default=list, most=MOST_GUARDIANS)
     tags = fields.BoundedList(fields.Name(most=64), load_default=list, most=50)
     status = fields.Text(one_of=STUDENT_STATUSES, load_default="active")
 
@@ -99,7 +100,7 @@ class StudentPatch(_Student):
     given_name = fields.Name(least=0, metadata={"description": _ONE_NAME})
     family_name = fields.Name(least=0, metadata={"description": _ONE_NAME})
     emergency_contacts = fields.BoundedList(ma.Nested(ContactIn), most=_FEW)
-    guardians = fields.BoundedList(ma.Nested(ContactIn), most=_FEW)
+    guardians = fields.BoundedList(ma.Nested(StudentGuardianIn), most=MOST_GUARDIANS)
     tags = fields.BoundedList(fields.Name(most=64), most=50)
     status = fields.Text(one_of=STUDENT_STATUSES)
 
@@ -115,7 +116,7 @@ class AddressOut(fields.Out):
 
 
 class ContactOut(fields.Out):
-    """An emergency contact or a guardian, as it was entered."""
+    """An emergency contact, as it was entered."""
 
     name = fields.Text(required=True)
     relation = fields.Text()
@@ -156,7 +157,7 @@ class StudentOut(StudentBriefOut):
 
     address = fields.Stored(AddressOut, required=True, allow_none=True)
     emergency_contacts = ma.List(fields.Stored(ContactOut), required=True)
-    guardians = ma.List(fields.Stored(ContactOut), required=True)
+    guardians = ma.List(fields.Stored(StudentGuardianOut), required=True)
 
 
 class StudentFilter(fields.Filter):
@@ -172,6 +173,7 @@ class StudentFilter(fields.Filter):
     external_id = fields.Text(load_default=None, metadata={"description": "Exactly this external id."})
     phone = fields.Text(load_default=None, most=40, metadata={"description": "Exactly as it was entered."})
     email = fields.Text(load_default=None, metadata={"description": "Exactly as it was entered."})
+    guardian = fields.Id(load_default=None, metadata={"description": "The id of one of their guardians."})
     tag = fields.Text(load_default=None, most=64)
     custom = Conditions(
         load_default=None,
