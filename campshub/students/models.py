@@ -80,6 +80,7 @@ class Student(TenantBase, CreatedByClient):
     medical_note: Mapped[bytes | None] = mapped_column(
         LargeBinary, info=PERSONAL | encrypted("students.medical_note:{organization_id}:{id}")
     )
+    photo_id: Mapped[uuid.UUID | None]  # the name of its files in the storage; a new photo has a new id
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     joined_on: Mapped[date | None]
     left_on: Mapped[date | None]

@@ -1,4 +1,4 @@
-"""Guardians are people of their own, linked to students; the role guardian; whether guardians see training.
+"""Guardians, linked to students; the role guardian; whether guardians see training; photos of students.
 
 The entries of the former column students.guardians become guardians and links: in one organization, the same name with
 the same phone number or e-mail address is one person. Going back writes the links into the column again. The former
@@ -75,6 +75,7 @@ def upgrade() -> None:
     move_entries()
     op.execute("SET ROLE campshub_owner")
     op.drop_column("students", "guardians")
+    op.add_column("students", sa.Column("photo_id", sa.Uuid(), nullable=True))
     indexes()
     op.execute("GRANT SELECT ON guardians TO campshub_definer")
     ddl.definer_function("guardians_with_words(text)", WORDS)
@@ -89,6 +90,7 @@ def downgrade() -> None:
     allow_roles(ROLES_BEFORE)
     op.drop_column("organizations", "guardians_see_training")
     op.execute("DROP FUNCTION guardians_with_words(text)")
+    op.drop_column("students", "photo_id")
     op.add_column("students", sa.Column("guardians", pg.JSONB(), server_default=sa.text("'[]'"), nullable=False))
     op.execute("SET ROLE campshub_backfill")  # policies bind the owner
     op.execute(ENTRIES)

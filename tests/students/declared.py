@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from campshub.core.security.permissions import Role
+from campshub.students.schemas.photos import EXAMPLE
 from tests.dates import today
 from tests.declared import Declared, Examples, Large
 from tests.large.scale import ORGANIZATION
@@ -59,6 +60,22 @@ def one_enrolment(seeds):
     """Return an enrolment on days on which the student is in no group."""
     names = {name: seeds.ids[name] for name in ("student_id", "group_id")}
     return {**names, "begins_on": "2018-01-01", "ends_on": "2018-01-31"}
+
+
+def set_photo(seeds, _who=None):
+    """Set a photo; return the response."""
+    url = f"/api/students/{seeds.ids['student_id']}/photo/"
+    return seeds.tenant.the(Role.ADMIN).put(url, {"image": EXAMPLE}).json
+
+
+def photo_link(seeds):
+    """Set a photo; return the parameters of a link to its file."""
+    return {"token": set_photo(seeds)["small_url"].partition("token=")[2]}
+
+
+def note_student(day, response):
+    """Let the link to a photo of the examples be that of their student."""
+    day.seeds.ids["student_id"] = response["id"]
 
 
 def conflicts(seeds):
@@ -181,6 +198,10 @@ DECLARED = Declared(
         f"POST {FIELDS}": 3,  # the organization's fields are counted
         f"PATCH {FIELD}": 3,
         f"DELETE {FIELD}": 4,  # a student with a value is looked for
+        f"GET {STUDENT}photo/": 1,
+        f"GET {STUDENT}photo/file/": 2,  # who has the link, and the photo
+        f"PUT {STUDENT}photo/": 5,  # the student is read first: without them, nothing is decoded or stored
+        f"DELETE {STUDENT}photo/": 3,
         f"GET {GUARDIANS}": 1,
         f"GET {GUARDIAN}": 1,
         f"GET {GUARDIAN}students/": 1,
@@ -245,9 +266,12 @@ DECLARED = Declared(
         # The seeded students are enrolled today.
         "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},
     },
-    values={"custom": "shirt_size:M"},
+    queries={f"GET {STUDENT}photo/file/": photo_link},
+    before={f"DELETE {STUDENT}photo/": set_photo},
+    public={f"GET {STUDENT}photo/file/": frozenset({"files"})},
+    values={"custom": "shirt_size:M", "image": EXAMPLE},
     references={"trainer_ids": "trainer_id", "guardian": "guardian_id"},
-    texts=frozenset({"country", "key", "medical_note"}),
+    texts=frozenset({"country", "image", "key", "medical_note"}),
     lists={
         "/api/students/": {
             "q": "=ix_students_search",
@@ -327,7 +351,12 @@ DECLARED = Declared(
         f"POST {GROUP}enrolments/": {"ends_on": "2020-01-30"},
     },
     examples=Examples(
-        first=("createCustomField", "createStudent", "createGuardian", "createGroup", "createEnrolment"),
+        # The student is deleted with the others.
+        first=(
+            *("createCustomField", "createStudent", "createGuardian", "createGroup", "createEnrolment"),
+            *("setStudentPhoto", "deleteStudentPhoto"),
+        ),
+        after={"createStudent": note_student},
     ),
     large=Large(
         rows=rows,
@@ -367,9 +396,7 @@ DECLARED = Declared(
         ),
         sorted=(
             ("/api/students/ (q [0-3]|sort -?relevance)", "search results: ranked, or sorted by name"),
-            ("/api/guardians/ (q [0-9]|student_id)", "what the search or one student leaves, sorted by name"),
-            ("/api/guardians/{guardian_id}/students/", "a guardian has a few students"),
-            ("/api/students/ guardian", "a guardian has a few students"),
+            ("/api/students/<uuid:student_id>/(bare|guardians/|workouts/)", "one student's guardians, in their order"),
             ("/api/students/statistics/", "aggregates, no page: the groups with most students first"),
         ),
     ),

@@ -36,6 +36,7 @@ LISTED_COLUMNS = (
     Student.gender,
     Student.email,
     Student.phone,
+    Student.photo_id,
     Student.tags,
     Student.custom_fields,
     Student.status,
@@ -206,6 +207,32 @@ def as_shown(
     values = shown_values(session, principal, student.custom_fields)
     found = written(session, principal, student) if guardians is None else guardians
     return {**shown, "custom_fields": values, "guardians": found}
+
+
+def require_student(session: Session, principal: Principal, student_id: UUID) -> None:
+    """Check that the principal sees a student.
+
+    :raises NotFound: the principal sees no such student.
+    """
+    photo_of(session, principal, student_id)
+
+
+def photo_of(session: Session, principal: Principal, student_id: UUID) -> UUID | None:
+    """Return the id of a student's photo.
+
+    :raises NotFound: the principal sees no such student.
+    """
+    row = session.execute(_photo(principal, student_id=student_id)).one_or_none()
+    if row is None:
+        raise NotFound
+    photo_id: UUID | None = row.photo_id
+    return photo_id
+
+
+@prepared
+def _photo(principal: Principal, *, student_id: UUID) -> AnySelect:
+    alive = and_(Student.id == student_id, Student.deleted_at.is_(None))
+    return select(Student.photo_id).where(visible_to(principal, Student), alive)
 
 
 def medical_note_of(session: Session, principal: Principal, student_id: UUID) -> bytes | None:

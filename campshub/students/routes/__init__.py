@@ -5,6 +5,10 @@ from campshub.students.routes.custom_fields import custom_fields
 from campshub.students.routes.enrolments import enrolments
 from campshub.students.routes.groups import groups
 from campshub.students.routes.guardians import guardians, student_guardians
+from campshub.students.routes.photos import student_photos
 from campshub.students.routes.students import students
 
-blueprints = (students, students_in_bulk, custom_fields, guardians, student_guardians, groups, enrolments)
+blueprints = (
+    *(students, students_in_bulk, custom_fields, guardians, student_guardians, student_photos),
+    *(groups, enrolments),
+)

@@ -26,7 +26,7 @@ class GuardianIn(_Guardian):
     """A new guardian."""
 
     example = fields.Example(
-        id=fields.example_id("guardian_id"), name="Ravi Rao", phone="+91 20 5550 0100", email="ravi@example.org"
+        id=fields.example_id("guardian_id"), name="Tara Rao", phone="+91 20 5550 0100", email="tara@example.org"
     )
 
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second guardian."})

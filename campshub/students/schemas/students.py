@@ -138,6 +138,9 @@ class StudentBriefOut(fields.Out):
     gender = fields.Text(required=True, allow_none=True)
     email = fields.Text(required=True, allow_none=True)
     phone = fields.Text(required=True, allow_none=True)
+    photo_id = fields.Id(
+        required=True, allow_none=True, metadata={"description": "It changes with the photo; see `photo/`."}
+    )
     tags = ma.List(fields.Text(), required=True)
     custom_fields = ma.Dict(
         required=True,
