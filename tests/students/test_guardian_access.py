@@ -249,6 +249,23 @@ def test_training_is_shown_to_guardians_only_while_the_organization_allows_it(ap
     assert seen() == ([0, 0, 0], 404)
 
 
+@pytest.mark.parametrize("change", ["a link", "the setting"])
+def test_a_copy_of_training_is_to_be_read_again_when_guardians_see_more_or_less(api, family, logged, change):
+    one = family(1)
+    logged(one.children[0])
+    first = one.login.get("/api/workout-logs/changes/")
+    assert first.status == 200, first.raw.text
+    token = first.json["next"]
+
+    if change == "a link":
+        api.put(f"{STUDENTS}{one.children[0]}/guardians/", {"guardians": []})
+    else:
+        api.patch("/api/organization/", {"guardians_see_training": True})
+
+    response = one.login.get(f"/api/workout-logs/changes/?since={token}")
+    assert (response.status, response.problem["code"]) == (410, "resync_required")
+
+
 def test_a_guardian_who_trains_changes_no_training_of_a_child(api, family, student, logged):
     both = family(1, Role.CLIENT)
     student(user_id=str(both.login.user_id))

@@ -80,6 +80,40 @@ def test_an_unknown_guardian_in_a_bulk_row_affects_no_other_row(api, guardian):
     assert results[0]["errors"][0]["pointer"] == "/guardians/0/guardian_id"
 
 
+def test_a_bulk_update_replaces_guardians_and_leaves_equal_lists_as_they_are(api, student, guardian):
+    first, second = student(guardians=[RAVI, {"name": "Mira"}]), student(guardians=[RAVI])
+    rows = [
+        {"id": first["id"], "guardians": [RAVI]},
+        {"id": second["id"], "guardians": [{**RAVI, "is_primary": True}]},
+        {"id": student()["id"], "guardians": [{"guardian_id": str(new_id())}]},
+    ]
+
+    planned, done = (
+        api.patch(f"{STUDENTS}bulk/", {"students": rows, "dry_run": dry_run}).json["results"]
+        for dry_run in (True, False)
+    )
+
+    outcomes = ["updated", "unchanged", "error"]
+    assert [row["outcome"] for row in planned] == [row["outcome"] for row in done] == outcomes
+    assert done[2]["errors"][0]["pointer"] == "/guardians/0/guardian_id"
+    assert [one["name"] for one in guardians_of(api, first)] == ["Ravi Rao"]
+    versions = [api.get(f"{STUDENTS}{made['id']}/").json["version"] for made in (first, second)]
+    assert versions == [first["version"] + 1, second["version"]]
+
+
+def test_an_upsert_sets_guardians_of_new_and_of_existing_students(api, student):
+    made = student(external_id="x-1", guardians=[{"name": "Mira"}])
+
+    for external_id, status in (("x-1", 200), ("x-2", 201)):
+        body = {"code": made["code"] if status == 200 else "x-2", "given_name": "A", "guardians": [RAVI]}
+        response = api.put(f"{STUDENTS}by-external-id/{external_id}/", body)
+        assert (response.status, [one["name"] for one in response.json["guardians"]]) == (status, ["Ravi Rao"])
+    rows = [{"code": code, "given_name": "A", "guardians": [{"name": "Tara"}]} for code in (made["code"], "x-3")]
+    results = api.post(f"{STUDENTS}bulk/", {"students": rows, "on_existing": "update"}).json["results"]
+    assert [row["outcome"] for row in results] == ["updated", "created"]
+    assert [[one["name"] for one in guardians_of(api, row)] for row in results] == [["Tara"], ["Tara"]]
+
+
 def test_the_statements_of_a_bulk_call_do_not_depend_on_the_number_of_guardians(api):
     def statements(count):
         rows = [
@@ -92,7 +126,7 @@ def test_the_statements_of_a_bulk_call_do_not_depend_on_the_number_of_guardians(
         ]
         return len(api.post(f"{STUDENTS}bulk/", {"students": rows}).queries)
 
-    assert statements(2) == statements(50) <= 6
+    assert statements(2) == statements(50) <= 8
 
 
 def test_concurrent_creates_of_siblings_make_one_guardian(api, student):

@@ -215,8 +215,7 @@ def change(
     student = lock(session, principal, Student, student_id, Student.deleted_at.is_(None), expected=expected)
     if not given:  # even if an older release has folded the name differently
         return student
-    changes: dict[str, Any] = {**given}
-    links = changes.pop("guardians", None)
+    changes: dict[str, Any] = {name: value for name, value in given.items() if name != "guardians"}
     if "custom_fields" in given:
         changes["custom_fields"] = custom_values.changed(
             session, principal, student.custom_fields, given["custom_fields"]
@@ -227,14 +226,19 @@ def change(
         setattr(student, name, value)
     if not student.given_name and not student.family_name:
         raise NoName
+    _set_keys(student)
+    creates.flush(session, principal, STUDENTS, student)
+    if "guardians" in given:
+        guardian_links.set_guardians(session, principal, student, given["guardians"])
+    return student
+
+
+def _set_keys(student: Student) -> None:
+    """Set the sort and search keys that follow from the names."""
     student.sort_name = names.sort_name(student.given_name, student.family_name)
     student.search_text = names.search_text(
         student.code, student.given_name, student.family_name, student.preferred_name
     )
-    creates.flush(session, principal, STUDENTS, student)
-    if links is not None:
-        guardian_links.set_guardians(session, principal, student, links)
-    return student
 
 
 def set_guardians(
