@@ -13,7 +13,7 @@ from tests.declared import merged
 from tests.seeds import Seeds
 from tests.surface import BY_NAME, Operation, operations
 
-EMPTY = merged("empty")
+EMPTY, REFERENCES = merged("empty"), merged("references")
 
 
 def ids_of_nothing(seeds: Seeds) -> dict[str, str]:
@@ -50,6 +50,6 @@ def values(name: str, field: Any, ids: dict[str, str]) -> list[str]:
     if isinstance(field, ma.Date):
         return [str(today())]
     if isinstance(field, ma.UUID):
-        return [ids[name], ids["user_id"]]
+        return [ids[REFERENCES.get(name, name)], ids["user_id"]]
     assert isinstance(field, ma.String), f"{name}: no example values for {type(field).__name__}"
     return [BY_NAME[name]] if name in BY_NAME else ["quokka", "qu", "trip"]

@@ -73,6 +73,8 @@ class Organization(VersionedBase):
     password_length_min: Mapped[int] = mapped_column(default=12, server_default="12")
     # The roles whose users need a second factor: built-in ones by name, custom ones by id.
     mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    # Whether guardians see the training data of their students.
+    guardians_see_training: Mapped[bool] = mapped_column(default=False, server_default="false")
     # The rate limit of each user and key in its plan; None: the default from the settings.
     requests_per_hour: Mapped[int | None]
     # When registers are submitted and locked automatically, counted from the end of the session; None: never.

@@ -13,11 +13,12 @@ from campshub.core.db.models import new_id
 from campshub.core.db.session import Session
 from campshub.core.security.permissions import Role
 from campshub.students import names
-from campshub.students.models import Enrolment, Group, GroupTrainer, Student
+from campshub.students.models import Enrolment, Group, GroupTrainer, Guardian, Student, StudentGuardian
 
 GROUP_SIZE = 30
 TRAINERS = 4
 CLIENTS = 3
+SIBLINGS = 0.125  # the share of students who have the parent of the student before
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ class DemoOrganization:
     staff: dict[str, uuid.UUID] = field(default_factory=dict)
     groups: list[uuid.UUID] = field(default_factory=list)
     people: list[Person] = field(default_factory=list)
+    # The guardians' rows, and their links to students.
+    guardians: list[dict[str, Any]] = field(default_factory=list)
+    guardian_links: list[tuple[uuid.UUID, uuid.UUID]] = field(default_factory=list)
 
     @property
     def first_day(self) -> date:
@@ -145,6 +149,7 @@ def make_students(session: Session, organization: DemoOrganization, count: int) 
         )
     rows = list(_student_rows(organization))
     copy_rows(session, Student, tuple(rows[0]), (row.values() for row in rows))  # type: ignore[misc] # dicts are ordered
+    _make_guardians(session, organization)
     begins_on = organization.first_day - timedelta(days=30)
     copy_rows(
         session,
@@ -163,7 +168,7 @@ def _student_rows(organization: DemoOrganization) -> Iterator[dict[str, Any]]:
     for number, person in enumerate(organization.people):
         given, family, code = rng.choice(GIVEN), rng.choice(FAMILY), f"S-{number + 1:05}"
         preferred = given[:3] if rng.random() < 0.1 else None  # noqa: PLR2004 - a tenth have a short name
-        guardian = {"name": f"{rng.choice(GIVEN)} {family}", "relation": "parent", "phone": _phone(rng)}
+        guardian = _parent_of_student(organization, person.id, family)
         yield {
             "organization_id": organization.id,
             "id": person.id,
@@ -177,12 +182,40 @@ def _student_rows(organization: DemoOrganization) -> Iterator[dict[str, Any]]:
             "date_of_birth": organization.today - timedelta(days=rng.randint(11 * 365, 18 * 365)),
             "email": f"{code.lower()}@students.{organization.kind.domain}",
             "phone": _phone(rng),
-            "emergency_contacts": [guardian],
-            "guardians": [guardian],
+            "emergency_contacts": [{"name": guardian["name"], "relation": "parent", "phone": guardian["phone"]}],
             "tags": rng.sample(TAGS, rng.choice((0, 0, 0, 1, 1, 2))),
             "status": rng.choices(("active", "inactive", "lead"), (94, 4, 2))[0],
             "joined_on": organization.first_day - timedelta(days=rng.randint(30, 700)),
         }
+
+
+def _parent_of_student(organization: DemoOrganization, student_id: uuid.UUID, family: str) -> dict[str, Any]:
+    """Return the parent of a student: a new one, or for one in eight that of the student before, as a sibling."""
+    rng = organization.rng
+    if not organization.guardians or rng.random() > SIBLINGS:
+        name, phone = f"{rng.choice(GIVEN)} {family}", _phone(rng)
+        row = {"organization_id": organization.id, "id": new_id(), "name": name, "phone": phone}
+        organization.guardians.append({**row, **names.guardian_keys(name, phone, None)})
+    parent = organization.guardians[-1]
+    organization.guardian_links.append((student_id, parent["id"]))
+    return parent
+
+
+def _make_guardians(session: Session, organization: DemoOrganization) -> None:
+    rows = organization.guardians
+    copy_rows(session, Guardian, tuple(rows[0]), (row.values() for row in rows))  # type: ignore[misc] # dicts are ordered
+    copy_rows(
+        session,
+        StudentGuardian,
+        (
+            *("organization_id", "id", "student_id", "guardian_id", "position", "relation"),
+            *("is_primary", "may_pick_up", "receives_notifications"),
+        ),
+        (
+            (organization.id, new_id(), student_id, guardian_id, 0, "parent", True, True, True)
+            for student_id, guardian_id in organization.guardian_links
+        ),
+    )
 
 
 def _phone(rng: random.Random) -> str:

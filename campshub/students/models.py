@@ -1,4 +1,4 @@
-"""Students, groups, their trainers, and enrolments."""
+"""Students and their guardians, groups, their trainers, and enrolments."""
 
 import uuid
 from datetime import date, datetime
@@ -74,13 +74,13 @@ class Student(TenantBase, CreatedByClient):
     phone: Mapped[str | None] = mapped_column(info=PERSONAL)
     address: Mapped[dict[str, Any] | None] = mapped_column(info=PERSONAL)
     emergency_contacts: Mapped[list[dict[str, Any]]] = mapped_column(info=PERSONAL)
-    guardians: Mapped[list[dict[str, Any]]] = mapped_column(info=PERSONAL)
     tags: Mapped[list[str]]
     # The values of custom fields by their keys; a field without a value has no key here.
     custom_fields: Mapped[dict[str, Any]] = mapped_column(info=PERSONAL, default=dict, server_default=text("'{}'"))
     medical_note: Mapped[bytes | None] = mapped_column(
         LargeBinary, info=PERSONAL | encrypted("students.medical_note:{organization_id}:{id}")
     )
+    photo_id: Mapped[uuid.UUID | None]  # the name of its files in the storage; a new photo has a new id
     status: Mapped[str] = mapped_column(default="active", server_default="active")
     joined_on: Mapped[date | None]
     left_on: Mapped[date | None]
@@ -108,6 +108,86 @@ class CustomField(TenantBase, CreatedByClient):
     is_personal: Mapped[bool] = mapped_column(default=True, server_default="true")
     position: Mapped[int] = mapped_column(default=0, server_default="0")
     is_archived: Mapped[bool] = mapped_column(default=False, server_default="false")
+
+
+class Guardian(TenantBase, CreatedByClient):
+    """A person who is responsible for students, with or without a login (``user_id``)."""
+
+    __tablename__ = "guardians"
+    # Responses that show students show or depend on their guardians too, so both have one stamp.
+    __tag__ = "students"
+    __person__: ClassVar[str] = "id"
+    __table_args__ = (
+        # The same name with the same phone number or e-mail address is one person.
+        Index(
+            "uq_guardians_phone",
+            *("organization_id", "sort_name", "phone_key"),
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(
+            "uq_guardians_email",
+            *("organization_id", "sort_name", "email_key"),
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        # NULLs are distinct, so any number of guardians may have no external id and no login.
+        Index("uq_guardians_external_id", "organization_id", "external_id", unique=True),
+        Index("uq_guardians_user_id", "organization_id", "user_id", unique=True),
+        tenant_index("sort_name", "id"),
+        tenant_index("phone_key", "sort_name", "id"),
+        tenant_index("email_key", "sort_name", "id"),
+        tenant_index("sort_name", "id", name="ix_guardians_deleted", postgresql_where=text("deleted_at IS NOT NULL")),
+        Index(
+            "ix_guardians_search",
+            "organization_id",
+            "search_text",
+            postgresql_using="gin",
+            postgresql_ops={"search_text": "gin_trgm_ops"},
+        ),
+        # A login is a member of the organization.
+        ForeignKeyConstraint(["organization_id", "user_id"], ["memberships.organization_id", "memberships.user_id"]),
+    )
+
+    external_id: Mapped[str | None]
+    user_id: Mapped[uuid.UUID | None]
+    name: Mapped[str] = mapped_column(info=PERSONAL)
+    sort_name: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # the folded sort key
+    search_text: Mapped[str] = mapped_column(KEY, info=PERSONAL)  # the search key: a blank before each folded word
+    email: Mapped[str | None] = mapped_column(info=PERSONAL)
+    email_key: Mapped[str | None] = mapped_column(KEY, info=PERSONAL)  # the normalized form for comparison
+    phone: Mapped[str | None] = mapped_column(info=PERSONAL)
+    phone_key: Mapped[str | None] = mapped_column(KEY, info=PERSONAL)  # its digits
+    deleted_at: Mapped[datetime | None]
+
+
+class StudentGuardian(TenantBase):
+    """A guardian's link to a student; it belongs to the student's document, and so to the student's version."""
+
+    __tablename__ = "student_guardians"
+    __tag__ = "students"
+    __person__: ClassVar[str] = "student_id"
+    __table_args__ = (
+        tenant_unique("student_id", "guardian_id"),
+        tenant_foreign_key("student_id", "students"),
+        tenant_foreign_key("guardian_id", "guardians"),
+        tenant_index("guardian_id", "student_id"),
+        # One guardian is called first.
+        Index(
+            "uq_student_guardians_primary",
+            *("organization_id", "student_id"),
+            unique=True,
+            postgresql_where=text("is_primary"),
+        ),
+    )
+
+    student_id: Mapped[uuid.UUID]
+    guardian_id: Mapped[uuid.UUID]
+    position: Mapped[int]  # in the student's list, from 0
+    relation: Mapped[str | None] = mapped_column(info=PERSONAL)
+    is_primary: Mapped[bool]
+    may_pick_up: Mapped[bool]
+    receives_notifications: Mapped[bool]
 
 
 class Group(TenantBase, CreatedByClient):

@@ -4,7 +4,7 @@ Triggers write them, so that no write can be forgotten: neither one that a forei
 is there already has no change sets; a client's first call reads all rows.
 
 Revision ID: 0038
-Revises: 0033
+Revises: 0037
 """
 
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from migrations import ddl
 from sqlalchemy.dialects import postgresql
 
 revision = "0038"
-down_revision = "0036"
+down_revision = "0037"
 branch_labels = None
 depends_on = None
 

@@ -193,7 +193,7 @@ def _students(connection: psycopg.Connection[Any], rng: random.Random) -> None:
     today = datetime.now(UTC).date()
     with connection.cursor().copy(
         "COPY students (organization_id, id, code, external_id, user_id, given_name, family_name, sort_name,"
-        " search_text, emergency_contacts, guardians, tags, status, joined_on, deleted_at) FROM STDIN"
+        " search_text, emergency_contacts, tags, status, joined_on, deleted_at) FROM STDIN"
     ) as copy:
         for organization_id, students, client_id in wanted:
             for number in range(students):
@@ -209,7 +209,6 @@ def _students(connection: psycopg.Connection[Any], rng: random.Random) -> None:
                         family,
                         names.sort_name(given_name, family),
                         names.search_text(code, given_name, family, None),
-                        "[]",
                         "[]",
                         [
                             tag

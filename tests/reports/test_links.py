@@ -10,6 +10,7 @@ import pytest
 from itsdangerous import BadSignature
 
 from campshub.core.db.models import new_id
+from campshub.core.security import signed_links
 from campshub.core.security.permissions import Role
 from campshub.reports import links
 from campshub.reports.service import rendering
@@ -104,7 +105,7 @@ def test_a_link_is_valid_for_one_purpose():
         with pytest.raises(links.InvalidLink):
             links.read(secret, wrong)
     with pytest.raises(BadSignature):
-        links._serializer(secret, links._SHOWN).loads(tokens[emailed])
+        signed_links._serializer(secret, links._SHOWN).loads(tokens[emailed])
 
 
 def test_a_link_opens_only_its_own_report(school, report):

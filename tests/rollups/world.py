@@ -73,8 +73,7 @@ class World:
         for number, student in enumerate(self.students):
             self.do(
                 "INSERT INTO students (organization_id, id, code, user_id, given_name, family_name, sort_name,"
-                " search_text, emergency_contacts, guardians, tags) VALUES (%s, %s, %s, %s, 'A', 'B', 'b a', 'a b',"
-                " '[]', '[]', '{}')",
+                " search_text, emergency_contacts, tags) VALUES (%s, %s, %s, %s, 'A', 'B', 'b a', 'a b', '[]', '{}')",
                 *(org, student, f"S{number}", self.people[Role.CLIENT] if number == 0 else None),
             )
         for number, group in enumerate(self.groups[:2]):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from campshub.core.security.permissions import Role
+from campshub.students.schemas.photos import EXAMPLE
 from tests.dates import today
 from tests.declared import Declared, Examples, Large
 from tests.large.scale import ORGANIZATION
@@ -13,6 +14,7 @@ FIELDS, FIELD = "/api/students/custom-fields/", "/api/students/custom-fields/<uu
 EXTERNAL = "/api/students/by-external-id/<external_id>/"
 ENROLMENTS = "/api/enrolments/"
 OF_ONE_STUDENT = "within one student, who has an index"
+GUARDIANS, GUARDIAN = "/api/guardians/", "/api/guardians/<uuid:guardian_id>/"
 OF_ONE_GROUP = "within one group, which has an index"
 
 
@@ -25,6 +27,16 @@ def seed(seeds):
         {"code": f"1-{word}", "user_id": client, "email": f"{word}@example.org", "tags": [word], **person},
         {"code": f"2-{word}", "joined_on": "2026-01-05", **person},
     )
+    guardian, _ = seeds.create_two(
+        "guardian_id",
+        GUARDIANS,
+        {"name": f"Guardian {word}", "email": f"guardian-{word}@example.org", "external_id": f"g-{word}"},
+        {"name": f"Guardian two {word}", "phone": "+91 20 5550 0100"},
+    )
+    links = [{"guardian_id": guardian, "relation": f"aunt {word}"}]
+    for student_id in (first, second):
+        url = f"/api/students/{student_id}/guardians/"
+        assert seeds.tenant.the(Role.ADMIN).put(url, {"guardians": links}).status == 200
     trainers = {"trainer_ids": [seeds.ids["trainer_id"]]}
     group, second_group = seeds.create_two(
         "group_id",
@@ -54,6 +66,22 @@ def one_enrolment(seeds):
     return {**names, "begins_on": "2018-01-01", "ends_on": "2018-01-31"}
 
 
+def set_photo(seeds, _who=None):
+    """Set a photo; return the response."""
+    url = f"/api/students/{seeds.ids['student_id']}/photo/"
+    return seeds.tenant.the(Role.ADMIN).put(url, {"image": EXAMPLE}).json
+
+
+def photo_link(seeds):
+    """Set a photo; return the parameters of a link to its file."""
+    return {"token": set_photo(seeds)["small_url"].partition("token=")[2]}
+
+
+def note_student(day, response):
+    """Let the link to a photo of the examples be that of their student."""
+    day.seeds.ids["student_id"] = response["id"]
+
+
 def conflicts(seeds):
     ids = seeds.ids
     person = {"given_name": "A", "family_name": "B"}
@@ -64,6 +92,12 @@ def conflicts(seeds):
     yield "/api/students/", login, {"code": "C-5"}, "login_taken", ("user_id", None)
     field = {"key": "bus", "label": "Bus", "type": "text"}
     yield FIELDS, field, {"label": "Coach"}, "key_taken", None
+    guardian = {"name": "Ravi Rao", "phone": "+91 1"}
+    yield GUARDIANS, guardian, {"email": "r@example.org"}, "guardian_exists", ("phone", "2")
+    guardian = {"name": "Mira Rao", "external_id": "G"}
+    yield GUARDIANS, guardian, {"name": "Another"}, "external_id_taken", ("external_id", "G-0")
+    guardian = {"name": "Tara Rao", "user_id": seeds.id_for("user_id")}
+    yield GUARDIANS, guardian, {"name": "Another"}, "login_taken", ("user_id", None)
     yield "/api/groups/", {"code": "C-1", "name": "Blue"}, {}, "code_taken", ("code", "C-0")
     external = {"code": "C-2", "name": "Blue", "external_id": "E"}
     yield "/api/groups/", external, {"code": "C-3"}, "external_id_taken", ("external_id", "C-0")
@@ -71,6 +105,36 @@ def conflicts(seeds):
     other_days = {"begins_on": "2019-02-01", "ends_on": "2019-04-01"}
     url = f"/api/groups/{ids['group_id']}/enrolments/"
     yield url, enrolment, other_days, "already_enrolled", ("begins_on", "2019-03-01")
+
+
+def guardian_rows(connection, made):
+    """Create a guardian for each second student of the large organization, unless they exist; return the id of one."""
+    values = {"organization_id": made.organization_id, "student_id": made.student_id, "client_id": made.client_id}
+    connection.execute(
+        """
+        WITH new AS (
+          INSERT INTO guardians (organization_id, id, user_id, name, sort_name, search_text, phone, phone_key, email,
+                                 email_key, deleted_at)
+          SELECT %(organization_id)s, uuidv7(), NULL, g.name, lower(g.name), ' ' || lower(g.name), g.number, g.number,
+                 g.number || '@example.org', g.number || '@example.org', CASE WHEN n %% 200 = 77 THEN now() END
+            FROM (SELECT n, 'Guardian ' || n AS name, n::text AS number FROM
+                    (SELECT row_number() OVER (ORDER BY id) AS n FROM students
+                      WHERE organization_id = %(organization_id)s) AS numbered WHERE n %% 2 = 0) AS g
+           WHERE NOT EXISTS (SELECT FROM guardians WHERE organization_id = %(organization_id)s)
+          RETURNING id, phone::int AS n)
+        INSERT INTO student_guardians (organization_id, id, student_id, guardian_id, position, is_primary, may_pick_up,
+                                       receives_notifications)
+        SELECT %(organization_id)s, uuidv7(), s.id, new.id, 0, true, true, true
+          FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM students
+                 WHERE organization_id = %(organization_id)s) AS s JOIN new ON new.n IN (s.n, s.n + 1)
+        """,
+        values,
+    )
+    connection.execute("ANALYZE guardians, student_guardians")
+    found = connection.execute(
+        "SELECT guardian_id FROM student_guardians WHERE organization_id = %(organization_id)s LIMIT 1", values
+    ).fetchone()
+    return {"guardian_id": str(found[0])}
 
 
 def rows(connection, made):
@@ -95,6 +159,7 @@ def rows(connection, made):
         "group_id": str(made.group_id),
         "enrolment_id": str(row[0]),
         "custom_field_id": str(field[0]),
+        **guardian_rows(connection, made),
     }
 
 
@@ -104,14 +169,15 @@ def values(made, ids):
         "custom": ["shirt_size:M", "locker:rare"],
         "group_id": [ids["group_id"], str(made.large_group_id)],
         "code": ["S000001", "rare"],
-        "email": ["rare@example.org"],
         "external_id": ["rare"],
         "include": ["has_medical_note", "last_seen_on"],
+        "email": ["rare@example.org", "2@example.org"],
+        "guardian": [ids["guardian_id"]],
         "joined_from": [str(made.last)],
         "joined_to": ["2000-01-01"],
         "kind": ["camp"],
         "on": [str(made.last)],
-        "phone": ["rare"],
+        "phone": ["rare", "2"],
         "q": ["ka", "bodo", "zupatiko", "group"],
         "status": ["active", "lead", "archived", "withdrawn"],
         "student_id": [ids["student_id"]],
@@ -129,6 +195,7 @@ DECLARED = Declared(
     empty={
         "student_id": ("/api/students/", {"code": "empty", "given_name": "Empty", "family_name": "Yet"}),
         "group_id": ("/api/groups/", {"code": "empty", "name": "Empty group"}),
+        "guardian_id": (GUARDIANS, {"name": "Empty guardian"}),
     },
     budgets={
         f"GET {FIELDS}": 1,
@@ -136,6 +203,20 @@ DECLARED = Declared(
         f"POST {FIELDS}": 3,  # the organization's fields are counted
         f"PATCH {FIELD}": 3,
         f"DELETE {FIELD}": 4,  # a student with a value is looked for
+        f"GET {STUDENT}photo/": 1,
+        f"GET {STUDENT}photo/file/": 2,  # who has the link, and the photo
+        f"PUT {STUDENT}photo/": 5,  # the student is read first: without them, nothing is decoded or stored
+        f"DELETE {STUDENT}photo/": 3,
+        f"GET {GUARDIANS}": 1,
+        f"GET {GUARDIAN}": 1,
+        f"GET {GUARDIAN}students/": 1,
+        f"GET {STUDENT}guardians/": 1,
+        f"POST {GUARDIANS}": 2,
+        f"PATCH {GUARDIAN}": 4,  # and the person key
+        f"DELETE {GUARDIAN}": 3,
+        f"POST {GUARDIAN}undelete/": 3,
+        # The student and the links are locked, and read again; the guardians are locked and written, and the links.
+        f"PUT {STUDENT}guardians/": 10,
         "GET /api/groups/": 1,
         f"GET {GROUP}": 1,
         f"GET {GROUP}enrolments/": 1,
@@ -151,12 +232,12 @@ DECLARED = Declared(
         "GET /api/students/statistics/": 2,  # students by status and month, enrolments by group
         f"PATCH {GROUP}": 4,  # the group is read again, with its trainers
         f"PATCH {ENROLMENT}": 4,  # the group is locked too
-        f"PATCH {STUDENT}": 4,  # and the person key
+        f"PATCH {STUDENT}": 5,  # and the person key; the guardians are read
         "POST /api/groups/": 3,  # the group is read, with its trainers
         f"POST {GROUP}enrolments/": 4,  # the group is locked, for its last free place; the student is looked up
         f"POST {GROUP}undelete/": 4,
         "POST /api/students/": 3,  # the custom fields are read
-        f"POST {STUDENT}undelete/": 3,
+        f"POST {STUDENT}undelete/": 4,  # the guardians are read
         # For any number of rows: custom fields and logins, the students, the change, the person keys, the audit log.
         "PATCH /api/students/bulk/": 5,
         "POST /api/students/bulk/delete/": 4,
@@ -172,6 +253,8 @@ DECLARED = Declared(
         f"PATCH {GROUP}": {"name": "Early birds"},
         f"PATCH {ENROLMENT}": {"ends_on": today().isoformat()},
         f"PATCH {STUDENT}": {"preferred_name": "Ash"},
+        f"PATCH {GUARDIAN}": {"phone": "+91 2"},
+        f"PUT {STUDENT}guardians/": {"guardians": [{"name": "Ash Rao", "phone": "+91 3"}]},
     },
     real_bodies={
         "PATCH /api/students/bulk/": lambda seeds, _: {"students": [{"id": seeds.ids["student_id"], "phone": "7"}]},
@@ -191,16 +274,21 @@ DECLARED = Declared(
         "StudentChangesIn": {"students": None},
         "CustomFieldIn": {"type": "text"},
         "StudentIn": {"given_name": None},
+        "StudentGuardianIn": {"name": None},
         # The seeded students are enrolled today.
         "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},
     },
-    values={"custom": "shirt_size:M", "include": "has_medical_note,last_seen_on"},
+    queries={f"GET {STUDENT}photo/file/": photo_link},
+    before={f"DELETE {STUDENT}photo/": set_photo},
+    public={f"GET {STUDENT}photo/file/": frozenset({"files"})},
+    values={"custom": "shirt_size:M", "image": EXAMPLE, "include": "has_medical_note,last_seen_on"},
     references={
         "trainer_ids": "trainer_id",
+        "guardian": "guardian_id",
         "StudentChangeIn.id": "student_id",
         "StudentDeletionIn.id": "student_id",
     },
-    texts=frozenset({"country", "key", "medical_note"}),
+    texts=frozenset({"country", "image", "key", "medical_note"}),
     lists={
         "/api/students/": {
             "q": "=ix_students_search",
@@ -212,6 +300,7 @@ DECLARED = Declared(
             "phone": ("students", "phone"),
             "email": ("students", "email"),
             "include": "selects no rows; each row's last day is read from the newest month by an index",
+            "guardian": ("student_guardians", "guardian_id", "student_id"),
             "tag": "operators on arrays are not leak-proof, so no policy lets them use an index: the pages of one"
             " organization are read in the list's order until fifty have the tag",
             "custom": "operators on JSON are not leak-proof either: as for tags, pages are read in the list's order",
@@ -224,6 +313,16 @@ DECLARED = Declared(
             "sort created": ("students", "id"),
             "sort relevance": "ranks only the rows that the search finds by its index and the filters leave",
         },
+        GUARDIANS: {
+            "q": "=ix_guardians_search",
+            "phone": ("guardians", "phone_key", "sort_name", "id"),
+            "email": ("guardians", "email_key", "sort_name", "id"),
+            "student_id": "a student has ten guardians at most",
+            "deleted": "=ix_guardians_deleted",
+            "sort name": ("guardians", "sort_name", "id"),
+            "sort created": ("guardians", "id"),
+        },
+        f"{GUARDIAN}students/": {"sort name": "a guardian has a few students"},
         "/api/groups/": {
             "q": "parts of words have no leak-proof operator; an organization has some hundred groups, read in their"
             " order",
@@ -269,11 +368,18 @@ DECLARED = Declared(
         "POST /api/students/": {"given_name": "Another"},
         f"POST {GROUP}enrolments/": {"ends_on": "2020-01-30"},
     },
-    examples=Examples(first=("createCustomField", "createStudent", "createGroup", "createEnrolment")),
+    examples=Examples(
+        # The student is deleted with the others.
+        first=(
+            *("createCustomField", "createStudent", "createGuardian", "createGroup", "createEnrolment"),
+            *("setStudentPhoto", "deleteStudentPhoto"),
+        ),
+        after={"createStudent": note_student},
+    ),
     large=Large(
         rows=rows,
         values=values,
-        tables=frozenset({"enrolments", "students"}),
+        tables=frozenset({"enrolments", "guardians", "student_guardians", "students"}),
         exceptions=(
             (
                 "students/statistics/",
@@ -308,6 +414,7 @@ DECLARED = Declared(
         ),
         sorted=(
             ("/api/students/ (q [0-3]|sort -?relevance)", "search results: ranked, or sorted by name"),
+            ("/api/students/<uuid:student_id>/(bare|guardians/|workouts/)", "one student's guardians, in their order"),
             ("/api/students/statistics/", "aggregates, no page: the groups with most students first"),
         ),
     ),

@@ -33,6 +33,7 @@ def _organization(principal: Principal) -> AnySelect:
         Organization.locale,
         Organization.password_length_min,
         Organization.mfa_roles,
+        Organization.guardians_see_training,
         Organization.requests_per_hour,
         Organization.submit_after_hours,
         Organization.lock_after_days,

@@ -94,6 +94,9 @@ class OrganizationPatch(fields.In):
     at_risk_weeks = fields.Integer(least=1, most=12, metadata={"description": _WEEKS})
     at_risk_absences = fields.Integer(least=2, most=30, allow_none=True, metadata={"description": _ABSENCES})
     at_risk_days_away = fields.Integer(least=2, most=90, allow_none=True, metadata={"description": _DAYS_AWAY})
+    guardians_see_training = fields.Boolean(
+        metadata={"description": "Whether guardians see the training data of their students."}
+    )
 
 
 class OrganizationStatePatch(fields.In):
@@ -119,6 +122,9 @@ class OrganizationOut(fields.Out):
         fields.Text(), required=True, metadata={"description": "Roles whose users need a second factor."}
     )
     requests_per_hour = ma.Integer(required=True, allow_none=True, metadata={"description": _PLAN})
+    guardians_see_training = ma.Boolean(
+        required=True, metadata={"description": "Whether guardians see the training data of their students."}
+    )
     password_length_min = ma.Integer(required=True, metadata={"description": "The minimum length of a password."})
     submit_after_hours = ma.Integer(required=True, allow_none=True, metadata={"description": _SUBMIT})
     lock_after_days = ma.Integer(required=True, allow_none=True, metadata={"description": _LOCK})

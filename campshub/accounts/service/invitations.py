@@ -1,6 +1,7 @@
 """Invitations: sent by e-mail, accepted once by the owner of the address."""
 
 import math
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -43,6 +44,16 @@ class TooManyLetters(RateLimited):
 
     code = "too_many_letters"
     default_detail = "This e-mail address has received too many invitations; retry a day after the last one."
+
+
+AcceptanceFollower = Callable[[Session, Invitation], None]
+_acceptance_followers: list[AcceptanceFollower] = []
+
+
+def follows_acceptance(follower: AcceptanceFollower) -> AcceptanceFollower:
+    """Register a function that is called in the transaction that accepts an invitation, for the new member."""
+    _acceptance_followers.append(follower)
+    return follower
 
 
 def invite(
@@ -134,6 +145,8 @@ def accept(
     session.unit.user_id = user_id  # the actor of these changes
     invitation.accepted_at, invitation.user_id = now, user_id
     _add_membership(session, user_id, invitation)
+    for follower in _acceptance_followers:
+        follower(session, invitation)
     return {"organization_id": named.organization_id, "user_id": user_id, "email": email, "role": invitation.role}
 
 

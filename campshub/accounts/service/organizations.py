@@ -149,6 +149,7 @@ class OrganizationChanges(TypedDict, total=False):
     at_risk_weeks: int
     at_risk_absences: int | None
     at_risk_days_away: int | None
+    guardians_see_training: bool
 
 
 def change_organization(

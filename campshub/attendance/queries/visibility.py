@@ -1,6 +1,7 @@
-"""Visibility rules of sessions and records: trainers see those of their groups, clients their own.
+"""Visibility rules of sessions and records: trainers see those of their groups, clients and guardians their own.
 
-Clients see their groups' sessions on the days on which they are in the group. Open gym belongs to the whole
+Clients see their groups' sessions on the days on which they are in the group; guardians see those of their students in
+the same way, and of the marks of a session only those of their students. Open gym belongs to the whole
 organization: trainers see its sessions, and in them the records of the students that they see. Its total counts are
 visible only with the scope of the whole organization.
 """
@@ -26,17 +27,13 @@ from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, everyone_sees, shared_with_platform, visibility, visible_to
 from campshub.students.models import Enrolment, GroupTrainer, Student
 from campshub.students.queries.in_group import enrolled_on, ever_enrolled, not_left
-from campshub.students.queries.visibility import own_student_ids, trained_groups
+from campshub.students.queries.visibility import own_student_ids, own_students, trained_groups
 
 shared_with_platform(AttendanceCode)
 
 
 def _trained(principal: Principal) -> Select[UUID]:
     return select(GroupTrainer.group_id).where(trained_groups(principal))
-
-
-def _oneself(principal: Principal) -> Select[UUID]:
-    return select(Student.id).where(own_student_ids(principal))
 
 
 @visibility(AttendanceSession, Scope.GROUPS)
@@ -46,7 +43,9 @@ def _trainers_sessions(principal: Principal) -> ColumnElement[bool]:
 
 @visibility(AttendanceSession, Scope.OWN)
 def _own_groups_sessions(principal: Principal) -> ColumnElement[bool]:
-    own = and_(Enrolment.organization_id == principal.organization_id, Enrolment.student_id.in_(_oneself(principal)))
+    own = and_(
+        Enrolment.organization_id == principal.organization_id, Enrolment.student_id.in_(own_students(principal))
+    )
     that_day = exists(
         select(1)
         .select_from(Enrolment)
@@ -70,7 +69,7 @@ def _trainers_records(principal: Principal) -> ColumnElement[bool]:
 
 @visibility(AttendanceRecord, Scope.OWN)
 def _own_records(principal: Principal) -> ColumnElement[bool]:
-    return AttendanceRecord.student_id.in_(_oneself(principal))
+    return AttendanceRecord.student_id.in_(own_students(principal))
 
 
 for _model in (AttendanceGroupDay, AttendanceGroupDayStale, AttendanceSessionCount):
@@ -91,7 +90,7 @@ def _trainers_months(principal: Principal) -> ColumnElement[bool]:
 
 @visibility(AttendanceStudentMonth, Scope.OWN)
 def _own_months(principal: Principal) -> ColumnElement[bool]:
-    return AttendanceStudentMonth.student_id.in_(_oneself(principal))
+    return AttendanceStudentMonth.student_id.in_(own_students(principal))
 
 
 # The outcomes of all of a student's sessions, also of groups that the trainer does not train.

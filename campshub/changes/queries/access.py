@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 from sqlalchemy import Text, case, cast, func, null, select
 
+from campshub.accounts.models import Organization
 from campshub.attendance.models import AttendanceCode
 from campshub.changes.models import ChangeSet
-from campshub.changes.queries.feeds import CODES, STUDENTS, Feed
+from campshub.changes.queries.feeds import CODES, STUDENTS, WORKOUT_LOGS, Feed
 from campshub.changes.windows import Window
 from campshub.core.db.models import PLATFORM_ID
 from campshub.core.db.session import Session
@@ -65,9 +66,9 @@ def _latest(principal: Principal, name: str) -> Any:
 def _facts(principal: Principal, feeds: Sequence[Feed]) -> list[Any]:
     """Return what decides which rows the principal sees, as lists of texts.
 
-    Trainers: their groups. Clients: the students that they are, and these students' enrolments, on whose dates they see
-    the sessions of their groups. A custom field may be shown, hidden or archived, which changes no student. The codes
-    of the platform have no change sets in the organization.
+    Trainers: their groups. Clients and guardians: their students, and these students' enrolments, on whose dates they
+    see the sessions of their groups; of training, also whether guardians see it. A custom field may be shown, hidden or
+    archived, which changes no student. The codes of the platform have no change sets in the organization.
     """
     facts = []
     if principal.scope is Scope.GROUPS:
@@ -77,6 +78,10 @@ def _facts(principal: Principal, feeds: Sequence[Feed]) -> list[Any]:
         facts.append(
             _list(principal, Enrolment, Enrolment.group_id, Enrolment.begins_on, Enrolment.ends_on, Enrolment.status)
         )
+        if WORKOUT_LOGS in feeds:
+            shown = cast(Organization.guardians_see_training, Text)
+            own = Organization.id == principal.organization_id
+            facts.append(select(func.array_agg(shown)).where(own).scalar_subquery())
     if STUDENTS in feeds:
         facts.append(_list(principal, CustomField, CustomField.key, CustomField.is_archived))
     if CODES in feeds:

@@ -4,9 +4,12 @@ A token proves only who the caller is. Its role, permissions and scope are read 
 state that is cached under the stamp of the tag ``access``, so a change applies to the next request.
 """
 
+from uuid import UUID
+
 from campshub.core.db.unit import CallerRow
 from campshub.core.errors import Forbidden, InvalidToken
 from campshub.core.security.permissions import GRANTS, OF_KEYS, PERSONAL, Grant, Permission, grant_of
+from campshub.core.security.principal import Principal
 from campshub.core.security.tokens import BadToken, Claims
 
 
@@ -51,6 +54,31 @@ def granted(caller_row: CallerRow) -> Grant:
     if caller_row.key_permissions is None:
         return grant
     return grant_of(caller_row.key_permissions, caller_row.key_scope or "").within(grant)
+
+
+class NoPrincipal(Exception):
+    """A user or key can do nothing in an organization any more; the message is the reason, as a code."""
+
+
+def principal_of(
+    caller_row: CallerRow | None, organization_id: UUID, user_id: UUID, api_key_id: UUID | None = None
+) -> Principal:
+    """Return the principal of a user or key who is named by a link or a job, as of now.
+
+    :raises NoPrincipal: they are no longer a member, their key is not valid, or the organization is not active.
+    """
+    if caller_row is None or caller_row.role is None:
+        raise NoPrincipal("asker_gone")
+    if caller_row.organization_status != "active":
+        raise NoPrincipal("organization_suspended")
+    return Principal(
+        user_id=user_id,
+        organization_id=organization_id,
+        role=caller_row.role,
+        time_zone=caller_row.time_zone or "UTC",
+        own_grant=granted(caller_row),
+        api_key_id=api_key_id,
+    )
 
 
 def authorize(caller_row: CallerRow | None, claims: Claims, permission: Permission | None) -> Grant:

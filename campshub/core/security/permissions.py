@@ -46,13 +46,14 @@ class Permission(StrEnum):
 
 
 class Role(StrEnum):
-    """The five built-in roles; a membership has one of them, or a custom role of the organization."""
+    """The six built-in roles; a membership has one of them, or a custom role of the organization."""
 
     SUPERADMIN = "superadmin"
     ADMIN = "admin"
     TRAINER = "trainer"
     NUTRITIONIST = "nutritionist"
     CLIENT = "client"
+    GUARDIAN = "guardian"
 
 
 # The role name of a membership with a custom role of the organization.
@@ -124,6 +125,14 @@ ROLES: dict[Role, frozenset[Permission]] = {
         Permission.WORKOUTS_READ,
         Permission.WORKOUTS_WRITE,
     },
+    # Which rows these are follows from the links to students; training data only if the organization allows it.
+    Role.GUARDIAN: _EVERYONE
+    | {
+        Permission.ATTENDANCE_READ,
+        Permission.GROUPS_READ,
+        Permission.STUDENTS_READ,
+        Permission.WORKOUTS_READ,
+    },
 }
 
 SCOPES: dict[Role, Scope] = {
@@ -132,6 +141,7 @@ SCOPES: dict[Role, Scope] = {
     Role.TRAINER: Scope.GROUPS,
     Role.NUTRITIONIST: Scope.ALL,
     Role.CLIENT: Scope.OWN,
+    Role.GUARDIAN: Scope.OWN,
 }
 
 

@@ -15,6 +15,7 @@ from campshub.reports.document import Column, Is
 from campshub.reports.kinds import Part, ReportArguments, ReportKind, Sums, full_name, group, kind
 from campshub.students.models import Group, Student
 from campshub.students.queries import groups
+from campshub.students.queries.guardians import guardians_of_student
 
 # How many days back absences in a row are counted.
 DAYS_BACK = 60
@@ -88,7 +89,12 @@ class AbsentTodayReport(ReportKind):
         rows = (
             select(
                 *(_MARK.id, _MARK.student_id, _MARK.code, _MARK.note, Student.sort_name, Student.given_name),
-                *(Student.family_name, Student.code.label("roll"), Student.guardians, Group.name.label("group_name")),
+                *(
+                    Student.family_name,
+                    Student.code.label("roll"),
+                    guardians_of_student(principal),
+                    Group.name.label("group_name"),
+                ),
             )
             .join(Student, and_(Student.organization_id == own, Student.id == _MARK.student_id))
             .outerjoin(Group, and_(Group.organization_id == own, Group.id == _MARK.group_id))

@@ -13,6 +13,7 @@ from campshub.reports.document import Column, Is
 from campshub.reports.kinds import Part, ReportArguments, ReportKind, Sums, full_name, group, kind
 from campshub.students.models import Enrolment, Student
 from campshub.students.queries import groups
+from campshub.students.queries.guardians import guardians_of_student
 from campshub.students.queries.in_group import in_group, is_latest
 
 
@@ -74,7 +75,7 @@ class RosterReport(ReportKind):
         rows = (
             select(
                 *(Student.id, Student.code, Student.given_name, Student.family_name, Student.sort_name),
-                *(Student.status, Student.phone, Student.email, Student.guardians),
+                *(Student.status, Student.phone, Student.email, guardians_of_student(principal)),
                 *(Enrolment.begins_on, Enrolment.ends_on),
             )
             .select_from(Enrolment)

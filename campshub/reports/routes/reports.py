@@ -70,7 +70,7 @@ class ReportFile(Resource):
     @secret
     @limited("files")
     @reports.query(schemas.FileToken)
-    @reports.answers_file(*downloads.MEDIA_TYPES.values(), raises=(NotFound, downloads.LinkExpired))
+    @reports.answers_file(*downloads.MEDIA_TYPES.values(), raises=(NotFound, downloads.FileExpired))
     def get(self, report_id: UUID, *, token: str) -> Any:
         """Download a report with its link; the user of the link must still be allowed to read it."""
         return downloads.fetch(self.session, self.services, report_id=report_id, token=token, now=self.now)

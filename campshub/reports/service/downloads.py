@@ -1,17 +1,17 @@
 """Downloading a report's file with a signed link, if the link's user may still read it."""
 
 from datetime import datetime
-from http import HTTPStatus
 from uuid import UUID
 
 from sqlalchemy import select
 
 from campshub.core.db.session import Session
-from campshub.core.errors import NotFound, Problem
+from campshub.core.errors import NotFound
 from campshub.core.http.responses import Download
 from campshub.core.security.crypto import DecryptionFailed
 from campshub.core.security.permissions import Permission, Scope
 from campshub.core.security.principal import Principal
+from campshub.core.security.signed_links import InvalidLink, LinkExpired
 from campshub.core.security.stream_encryption import DecryptingReader
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
@@ -31,11 +31,9 @@ MEDIA_TYPES = {
 }
 
 
-class LinkExpired(Problem):
+class FileExpired(LinkExpired):
     """The link or the report has expired; request the report again."""
 
-    status = HTTPStatus.GONE
-    code = "link_expired"
     default_detail = "The link or the report has expired; request the report again."
 
 
@@ -43,16 +41,16 @@ def fetch(session: Session, services: Services, *, report_id: UUID, token: str, 
     """Return a report's file.
 
     :raises NotFound: the signature is not ours, or the link's user may not read the report any more.
-    :raises LinkExpired: the link or the report has expired, or the file is missing or cannot be decrypted.
+    :raises FileExpired: the link or the report has expired, or the file is missing or cannot be decrypted.
     """
     try:
         link = links.read(services.settings.secret_key, token)
-    except links.InvalidLink as error:
+    except InvalidLink as error:
         raise NotFound from error
     if link.report_id != report_id:
         raise NotFound
     if link.expires_at <= now:
-        raise LinkExpired
+        raise FileExpired
     caller_row = session.enter(link.organization_id, link.user_id)
     try:
         principal = principal_of(caller_row, link.organization_id, link.user_id, None)
@@ -60,7 +58,7 @@ def fetch(session: Session, services: Services, *, report_id: UUID, token: str, 
         raise NotFound from error
     report = _readable_report(session, principal, link)
     if report.file is None or report.expires_at <= now:
-        raise LinkExpired
+        raise FileExpired
     path = path_of(link.organization_id, "reports", report_id, report.file)
     name = f"{all_kinds()[report.kind].title.lower().replace(' ', '-')}-{report.created_at:%Y-%m-%d}.{report.format}"
     try:
@@ -68,7 +66,7 @@ def fetch(session: Session, services: Services, *, report_id: UUID, token: str, 
         opened = DecryptingReader(services.storage.open_read(path), services.file_keys, identity)
         return Download(opened, MEDIA_TYPES[report.format], name, report.bytes)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, DecryptionFailed) as error:
-        raise LinkExpired from error
+        raise FileExpired from error
 
 
 def _readable_report(session: Session, principal: Principal, link: links.Link) -> Report:

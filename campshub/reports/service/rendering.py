@@ -21,7 +21,7 @@ from campshub.core.db.session import CallerRow, Session
 from campshub.core.errors import Problem
 from campshub.core.jobs.registry import Run, Step
 from campshub.core.jobs.store import enqueue
-from campshub.core.security.authorization import granted
+from campshub.core.security import authorization
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
 from campshub.core.security.stream_encryption import EncryptingWriter
@@ -58,18 +58,10 @@ def principal_of(
 
     :raises Refused: they are no longer a member, their key is not valid, or the organization is not active.
     """
-    if caller_row is None or caller_row.role is None:
-        raise Refused("asker_gone")
-    if caller_row.organization_status != "active":
-        raise Refused("organization_suspended")
-    return Principal(
-        user_id=user_id,
-        organization_id=organization_id,
-        role=caller_row.role,
-        time_zone=caller_row.time_zone or "UTC",
-        own_grant=granted(caller_row),
-        api_key_id=api_key_id,
-    )
+    try:
+        return authorization.principal_of(caller_row, organization_id, user_id, api_key_id)
+    except authorization.NoPrincipal as error:
+        raise Refused(str(error)) from error
 
 
 def advance(session: Session, run: Run, position: dict[str, Any] | None, *, report_id: UUID) -> Step:

@@ -15,11 +15,13 @@ from campshub.core.db.session import Session
 from campshub.core.errors import NotFound
 from campshub.core.memoized import memoized, whole_organization
 from campshub.core.paging import Page, PageRequest
+from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visible_to
-from campshub.students.models import Enrolment, GroupTrainer, Student
+from campshub.students.models import Enrolment, GroupTrainer, Student, StudentGuardian
 from campshub.students.queries import included
 from campshub.students.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
 from campshub.students.queries.custom_fields import Conditions, matching_values, shown_values, visible_values
+from campshub.students.queries.guardians import guardians_of_student, written
 from campshub.students.queries.in_group import enrolled_on, in_group, not_left
 
 # The columns of lists, in the order of the schema; ``columns_for`` leaves out hidden values of custom fields.
@@ -35,6 +37,7 @@ LISTED_COLUMNS = (
     Student.gender,
     Student.email,
     Student.phone,
+    Student.photo_id,
     Student.tags,
     Student.custom_fields,
     Student.status,
@@ -45,7 +48,7 @@ LISTED_COLUMNS = (
     Student.updated_at,
     Student.version,
 )
-COLUMNS = (*LISTED_COLUMNS, Student.address, Student.emergency_contacts, Student.guardians)
+COLUMNS = (*LISTED_COLUMNS, Student.address, Student.emergency_contacts)
 MIN_SEARCH_LENGTH = 3
 _EXACT = ("status", "code", "external_id", "phone", "email")
 _STUDENT_ID: Any = column("student_id", Uuid)
@@ -137,6 +140,9 @@ def _conditions(principal: Principal, filters: Mapping[str, Any]) -> list[Column
     found += [getattr(Student, name) == filters[name] for name in _EXACT if filters[name] is not None]
     if filters["updated_from"] is not None:
         found.append(Student.updated_at >= filters["updated_from"])
+    if filters["guardian"] is not None:
+        of_guardian = and_(visible_to(principal, StudentGuardian), StudentGuardian.guardian_id == filters["guardian"])
+        found.append(Student.id.in_(select(StudentGuardian.student_id).where(of_guardian)))
     if filters["group_id"] is not None:
         found.append(_in_group(principal, filters["on"], Enrolment.group_id == filters["group_id"]))
     if filters["trainer_id"] is not None:
@@ -176,9 +182,9 @@ def get_student(session: Session, principal: Principal, student_id: UUID) -> Any
 
 @prepared
 def _one(principal: Principal, *, student_id: UUID) -> AnySelect:
-    return select(*columns_for(principal, COLUMNS)).where(
-        visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
-    )
+    alive = and_(Student.id == student_id, Student.deleted_at.is_(None))
+    columns = (*columns_for(principal, COLUMNS), guardians_of_student(principal))
+    return select(*columns).where(visible_to(principal, Student), alive)
 
 
 def get_written(session: Session, principal: Principal, student_id: UUID) -> AnyRow:
@@ -188,16 +194,48 @@ def get_written(session: Session, principal: Principal, student_id: UUID) -> Any
 
 @prepared
 def _written(principal: Principal, *, student_id: UUID) -> AnySelect:
-    return select(*columns_for(principal, COLUMNS)).where(
-        Student.organization_id == principal.organization_id, Student.id == student_id
-    )
+    own = and_(Student.organization_id == principal.organization_id, Student.id == student_id)
+    return select(*columns_for(principal, COLUMNS), guardians_of_student(principal)).where(own)
 
 
-def as_shown(session: Session, principal: Principal, student: Student) -> dict[str, Any]:
-    """Return a student that the principal has just written, with the values of custom fields that they may see."""
+def as_shown(
+    session: Session, principal: Principal, student: Student, *, guardians: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return a student that the principal has just written, with the values of custom fields that they may see.
+
+    The guardians are read, unless they are given.
+    """
     session.flush()
     shown = {column.key: getattr(student, column.key) for column in COLUMNS}
-    return {**shown, "custom_fields": shown_values(session, principal, student.custom_fields)}
+    values = shown_values(session, principal, student.custom_fields)
+    found = written(session, principal, student) if guardians is None else guardians
+    return {**shown, "custom_fields": values, "guardians": found}
+
+
+def require_student(session: Session, principal: Principal, student_id: UUID) -> None:
+    """Check that the principal sees a student.
+
+    :raises NotFound: the principal sees no such student.
+    """
+    photo_of(session, principal, student_id)
+
+
+def photo_of(session: Session, principal: Principal, student_id: UUID) -> UUID | None:
+    """Return the id of a student's photo.
+
+    :raises NotFound: the principal sees no such student.
+    """
+    row = session.execute(_photo(principal, student_id=student_id)).one_or_none()
+    if row is None:
+        raise NotFound
+    photo_id: UUID | None = row.photo_id
+    return photo_id
+
+
+@prepared
+def _photo(principal: Principal, *, student_id: UUID) -> AnySelect:
+    alive = and_(Student.id == student_id, Student.deleted_at.is_(None))
+    return select(Student.photo_id).where(visible_to(principal, Student), alive)
 
 
 def medical_note_of(session: Session, principal: Principal, student_id: UUID) -> bytes | None:
@@ -214,8 +252,10 @@ def medical_note_of(session: Session, principal: Principal, student_id: UUID) ->
 
 @prepared
 def _medical_note(principal: Principal, *, student_id: UUID) -> AnySelect:
+    # A guardian reads no medical note, whatever their role.
+    own = [Student.user_id == principal.user_id] if principal.scope is Scope.OWN else []
     return select(Student.medical_note).where(
-        visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None)
+        visible_to(principal, Student), Student.id == student_id, Student.deleted_at.is_(None), *own
     )
 
 

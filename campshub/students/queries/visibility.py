@@ -1,10 +1,16 @@
-"""Visibility rules of students and groups: trainers see those of their groups, clients only themselves."""
+"""Visibility rules of students and groups: trainers see those of their groups, others themselves and their children.
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
+A login belongs to a student, to a guardian, or to both. With the scope ``own`` it sees that student and the students of
+that guardian; of the guardians it sees itself, and those of the student whose login it is.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, exists, func, or_, select, union_all
 
 from campshub.core.security.permissions import Scope
-from campshub.core.security.principal import Principal, visibility
-from campshub.students.models import Enrolment, Group, GroupTrainer, Student
+from campshub.core.security.principal import Principal, visibility, visible_to
+from campshub.students.models import Enrolment, Group, GroupTrainer, Guardian, Student, StudentGuardian
 from campshub.students.queries.in_group import enrolled_during, ever_enrolled, not_left
 
 # Trainers see students of today, of the past month and of the next month; by the UTC date, so give or take a day.
@@ -19,9 +25,36 @@ def trained_groups(principal: Principal) -> ColumnElement[bool]:
     )
 
 
+def student_of_login(principal: Principal) -> Select[Any]:
+    """Return the query of the id of the student whose login the principal is."""
+    own = and_(Student.organization_id == principal.organization_id, Student.user_id == principal.user_id)
+    return select(Student.id).where(own)
+
+
+def students_of_guardian(principal: Principal) -> Select[Any]:
+    """Return the query of the ids of the students whose guardian the principal is."""
+    return (
+        select(StudentGuardian.student_id)
+        .join(
+            Guardian,
+            and_(
+                Guardian.organization_id == StudentGuardian.organization_id, Guardian.id == StudentGuardian.guardian_id
+            ),
+        )
+        .where(StudentGuardian.organization_id == principal.organization_id)
+        .where(Guardian.user_id == principal.user_id, Guardian.deleted_at.is_(None))
+    )
+
+
+def own_students(principal: Principal) -> CompoundSelect[Any]:
+    """Return the query of the ids of the students whose login or guardian the principal is."""
+    # A union, because an index serves each half of it; for a condition with OR, all students would be read.
+    return union_all(student_of_login(principal), students_of_guardian(principal))
+
+
 def own_student_ids(principal: Principal) -> ColumnElement[bool]:
-    """Return the condition that the principal is the student."""
-    return and_(Student.organization_id == principal.organization_id, Student.user_id == principal.user_id)
+    """Return the condition that the principal is the student, or a guardian of the student."""
+    return and_(Student.organization_id == principal.organization_id, Student.id.in_(own_students(principal)))
 
 
 @visibility(Student, Scope.GROUPS)
@@ -49,8 +82,46 @@ def _trainers_students(principal: Principal) -> ColumnElement[bool]:
 
 
 @visibility(Student, Scope.OWN)
-def _oneself(principal: Principal) -> ColumnElement[bool]:
-    return Student.user_id == principal.user_id
+def _oneself_and_children(principal: Principal) -> ColumnElement[bool]:
+    return Student.id.in_(own_students(principal))
+
+
+@visibility(StudentGuardian, Scope.GROUPS)
+def _links_of_visible_student(principal: Principal) -> ColumnElement[bool]:
+    return exists(
+        select(1)
+        .select_from(Student)
+        .where(visible_to(principal, Student), Student.id == StudentGuardian.student_id)
+        .correlate(StudentGuardian)
+    )
+
+
+@visibility(StudentGuardian, Scope.OWN)
+def _own_links(principal: Principal) -> ColumnElement[bool]:
+    own = and_(Guardian.organization_id == principal.organization_id, Guardian.user_id == principal.user_id)
+    return or_(
+        StudentGuardian.student_id.in_(student_of_login(principal)),
+        StudentGuardian.guardian_id.in_(select(Guardian.id).where(own, Guardian.deleted_at.is_(None))),
+    )
+
+
+@visibility(Guardian, Scope.GROUPS)
+def _guardians_of_visible_student(principal: Principal) -> ColumnElement[bool]:
+    return exists(
+        select(1)
+        .select_from(StudentGuardian)
+        .where(visible_to(principal, StudentGuardian), StudentGuardian.guardian_id == Guardian.id)
+        .correlate(Guardian)
+    )
+
+
+@visibility(Guardian, Scope.OWN)
+def _own_guardians(principal: Principal) -> ColumnElement[bool]:
+    links = select(StudentGuardian.guardian_id).where(
+        StudentGuardian.organization_id == principal.organization_id,
+        StudentGuardian.student_id.in_(student_of_login(principal)),
+    )
+    return or_(Guardian.user_id == principal.user_id, Guardian.id.in_(links))
 
 
 @visibility(Group, Scope.GROUPS)

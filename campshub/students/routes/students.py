@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from campshub.core.errors import Deleted, IdTaken, NotFound
+from campshub.core.errors import Deleted, IdTaken, NotFound, UnknownReference
 from campshub.core.http.decorators import CacheLifetime, cached, includes, needs, secret
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
@@ -11,12 +11,15 @@ from campshub.students.queries import included
 from campshub.students.queries import students as queries
 from campshub.students.schemas import students as schemas
 from campshub.students.service import students as service
+from campshub.students.service.guardian_links import GuardianNamedTwice, SeveralPrimary
+from campshub.students.service.guardians import GuardianExists
 
 students = Blueprint("students", __name__, url_prefix="/api/students", description="The students of the organization.")
 
 REFUSALS = (
     *(service.CodeTaken, service.StudentExternalIdTaken, service.LoginTaken, service.UnknownLogin),
     *(service.LeftBeforeJoined, service.BornInFuture),
+    *(UnknownReference, SeveralPrimary, GuardianNamedTwice, GuardianExists),
 )
 
 
@@ -42,7 +45,9 @@ class Students(Resource):
     def post(self, **given: Any) -> Any:
         """Create a student."""
         student, made = service.create(self.session, self.principal, self.services, **given)
-        return queries.as_shown(self.session, self.principal, student), 201 if made else 200
+        guardians: list[Any] | None = [] if made and not given["guardians"] else None
+        shown = queries.as_shown(self.session, self.principal, student, guardians=guardians)
+        return shown, 201 if made else 200
 
 
 @students.route("/statistics/")

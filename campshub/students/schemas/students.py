@@ -11,6 +11,7 @@ from campshub.core.http.schemas.pages import FieldNames
 from campshub.students.models import STUDENT_STATUSES
 from campshub.students.queries.included import NAMES
 from campshub.students.schemas.custom_fields import Conditions, CustomValues
+from campshub.students.schemas.guardians import MOST_GUARDIANS, StudentGuardianIn, StudentGuardianOut
 
 _FEW = 10
 _ONE_NAME = "May be empty for a person with one name: the given or the family name is enough."
@@ -27,7 +28,7 @@ class AddressIn(fields.In):
 
 
 class ContactIn(fields.In):
-    """An emergency contact or a guardian."""
+    """An emergency contact."""
 
     name = fields.Name(required=True)
     relation = fields.Name(least=0)
@@ -82,7 +83,7 @@ class StudentIn(_Student):
     given_name = fields.Name(load_default="", least=0, metadata={"description": _ONE_NAME})
     family_name = fields.Name(load_default="", least=0, metadata={"description": _ONE_NAME})
     emergency_contacts = fields.BoundedList(ma.Nested(ContactIn), load_default=list, most=_FEW)
-    guardians = fields.BoundedList(ma.Nested(ContactIn), load_default=list, most=_FEW)
+    guardians = fields.BoundedList(ma.Nested(StudentGuardianIn), load_default=list, most=MOST_GUARDIANS)
     tags = fields.BoundedList(fields.Name(most=64), load_default=list, most=50)
     status = fields.Text(one_of=STUDENT_STATUSES, load_default="active")
 
@@ -101,7 +102,7 @@ class StudentPatch(_Student):
     given_name = fields.Name(least=0, metadata={"description": _ONE_NAME})
     family_name = fields.Name(least=0, metadata={"description": _ONE_NAME})
     emergency_contacts = fields.BoundedList(ma.Nested(ContactIn), most=_FEW)
-    guardians = fields.BoundedList(ma.Nested(ContactIn), most=_FEW)
+    guardians = fields.BoundedList(ma.Nested(StudentGuardianIn), most=MOST_GUARDIANS)
     tags = fields.BoundedList(fields.Name(most=64), most=50)
     status = fields.Text(one_of=STUDENT_STATUSES)
 
@@ -117,7 +118,7 @@ class AddressOut(fields.Out):
 
 
 class ContactOut(fields.Out):
-    """An emergency contact or a guardian, as it was entered."""
+    """An emergency contact, as it was entered."""
 
     name = fields.Text(required=True)
     relation = fields.Text()
@@ -139,6 +140,9 @@ class StudentPresentOut(fields.Out):
     gender = fields.Text(required=True, allow_none=True)
     email = fields.Text(required=True, allow_none=True)
     phone = fields.Text(required=True, allow_none=True)
+    photo_id = fields.Id(
+        required=True, allow_none=True, metadata={"description": "It changes with the photo; see `photo/`."}
+    )
     tags = ma.List(fields.Text(), required=True)
     custom_fields = ma.Dict(
         required=True,
@@ -168,7 +172,7 @@ class StudentOut(StudentPresentOut):
 
     address = fields.Stored(AddressOut, required=True, allow_none=True)
     emergency_contacts = ma.List(fields.Stored(ContactOut), required=True)
-    guardians = ma.List(fields.Stored(ContactOut), required=True)
+    guardians = ma.List(fields.Stored(StudentGuardianOut), required=True)
 
 
 class Included(FieldNames):
@@ -195,6 +199,7 @@ class StudentFilter(fields.Filter):
     external_id = fields.Text(load_default=None, metadata={"description": "Exactly this external id."})
     phone = fields.Text(load_default=None, most=40, metadata={"description": "Exactly as it was entered."})
     email = fields.Text(load_default=None, metadata={"description": "Exactly as it was entered."})
+    guardian = fields.Id(load_default=None, metadata={"description": "The id of one of their guardians."})
     tag = fields.Text(load_default=None, most=64)
     custom = Conditions(
         load_default=None,

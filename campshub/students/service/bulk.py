@@ -14,6 +14,7 @@ from campshub.core.http.schemas.rows import GivenRow
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 from campshub.students.models import Student
+from campshub.students.service import guardian_links
 from campshub.students.service.changes import TAKEN, Holders, Keys, Known, keys_of, known_before, read_holders
 from campshub.students.service.custom_values import for_create
 from campshub.students.service.students import (
@@ -97,6 +98,8 @@ def insert(session: Session, principal: Principal, services: Services, lines: Se
         for line in new
     ]
     made = {row.id for row in writes.insert(session, Student, rows, on_conflict="DO NOTHING")}
+    guardians = {line.values["id"]: line.values["guardians"] for line in new if line.student_id in made}
+    guardian_links.link_new(session, principal, guardians)
     return [line for line in new if line.student_id not in made]
 
 
@@ -165,6 +168,7 @@ def _errors(line: StudentRow, known: Known) -> Iterator[FieldError]:
     if line.values.get("user_id") not in known.logins:
         yield FieldError("/user_id", UnknownLogin.code, UnknownLogin().detail)
         return
+    yield from guardian_links.errors_of(line.values["guardians"], known.unknown_guardians)
     for name, value in sorted(line.keys, key=lambda key: key[0]):
         holder = known.holders.get((name, value))
         is_deleted = holder is not None and holder.is_seen and holder.deleted_at is not None

@@ -41,10 +41,11 @@ def update_many(
     _lock(session, principal, valid, expected)
     new_keys = {key for line in valid for key in changes.keys_of(line.given) if key[0] in _UNIQUE}
     known.holders = changes.read_holders(session, principal, new_keys)
+    changes.read_relinked(session, principal, valid, known)
     for line in valid:
         changes.settle(line, principal, services, known)
     if not dry_run:
-        changes.write(session, valid)
+        changes.write(session, principal, valid)
     return _answer(lines, UPDATE_OUTCOMES, known, dry_run=dry_run)
 
 
@@ -59,7 +60,7 @@ def delete_many(
     for line in valid:
         _settle_deletion(line, now)
     if not dry_run:
-        changes.write(session, valid)
+        changes.write(session, principal, valid)
     return _answer(lines, DELETE_OUTCOMES, known, dry_run=dry_run)
 
 

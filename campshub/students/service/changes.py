@@ -19,7 +19,7 @@ from campshub.students import names
 from campshub.students.models import Student
 from campshub.students.queries import custom_fields
 from campshub.students.queries.students import LISTED_COLUMNS
-from campshub.students.service import custom_values, students
+from campshub.students.service import custom_values, guardian_links, students
 from campshub.students.values import Definition
 
 # The unique keys within an organization, and the error codes of values that are in use, as for a single create.
@@ -31,6 +31,8 @@ TAKEN = {
 }
 _COLUMNS = [getattr(Student, attribute.key) for attribute in inspect(Student).column_attrs]
 _SEEN = "is_seen"
+# The fields that are not columns as they are.
+_OTHERWISE = ("custom_fields", "guardians", "medical_note")
 
 Keys = set[tuple[str, Any]]
 Holders = dict[tuple[str, Any], AnyRow]
@@ -53,6 +55,8 @@ class ChangedRow:
     # The columns that change, with their new values.
     after: dict[str, Any] = field(default_factory=dict)
     new_version: int | None = None
+    # Whether the row changes the student's guardians.
+    relinks: bool = False
     earlier: None = None  # as rows of new students have it
 
     def result(self, definitions: Mapping[str, Definition]) -> dict[str, Any]:
@@ -78,6 +82,9 @@ class Known:
     # Who has the new unique keys of the rows; earlier rows add theirs.
     holders: Holders = field(default_factory=dict)
     given: dict[tuple[str, Any], Any] = field(default_factory=dict)
+    # The ids in the rows that are no guardians, and the students whose guardians a row changes.
+    unknown_guardians: set[UUID] = field(default_factory=set)
+    relinked: set[UUID] = field(default_factory=set)
 
 
 def shown(row: Mapping[str, Any], definitions: Mapping[str, Definition]) -> dict[str, Any]:
@@ -93,7 +100,19 @@ def known_before(session: Session, principal: Principal, rows: Sequence[Mapping[
     definitions = custom_fields.locked_definitions(principal)
     found, locked = session.execute(select(func.array(members.scalar_subquery()), definitions)).one()
     read = custom_fields.read_locked(principal, locked)
-    return Known(read, {None, *found}, principal.today(session.unit.now))
+    known = Known(read, {None, *found}, principal.today(session.unit.now))
+    known.unknown_guardians = guardian_links.unknown_guardians(
+        session, principal, [row.get("guardians") or () for row in rows]
+    )
+    return known
+
+
+def read_relinked(session: Session, principal: Principal, lines: Sequence[ChangedRow], known: Known) -> None:
+    """Read whose guardians the rows change; the students are locked."""
+    lists = {
+        line.present["id"]: line.given["guardians"] for line in lines if line.present and "guardians" in line.given
+    }
+    known.relinked = guardian_links.differing(session, principal, lists)
 
 
 def lock_students(session: Session, principal: Principal, *conditions: ColumnElement[bool]) -> list[dict[str, Any]]:
@@ -145,7 +164,7 @@ def settle(line: ChangedRow, principal: Principal, services: Services, known: Kn
     if line.version is not None and row["version"] != line.version:
         line.outcome = "conflict"
         return
-    after = {name: value for name, value in line.given.items() if name not in ("custom_fields", "medical_note")}
+    after = {name: value for name, value in line.given.items() if name not in _OTHERWISE}
     line.errors = list(_errors(line, {**row, **after}, known))
     if "custom_fields" in line.given:
         given = line.given["custom_fields"]
@@ -161,7 +180,8 @@ def settle(line: ChangedRow, principal: Principal, services: Services, known: Kn
     if line.after:
         line.after |= _search_keys({**row, **line.after}, row)
     known.given |= dict.fromkeys(keys_of(line.after), line)
-    line.outcome = "updated" if line.after else "unchanged"
+    line.relinks = row["id"] in known.relinked and "guardians" in line.given
+    line.outcome = "updated" if line.after or line.relinks else "unchanged"
 
 
 def _errors(line: ChangedRow, merged: Mapping[str, Any], known: Known) -> Iterator[FieldError]:
@@ -174,6 +194,7 @@ def _errors(line: ChangedRow, merged: Mapping[str, Any], known: Known) -> Iterat
         yield from students.LeftBeforeJoined().errors
     if line.given.get("user_id") not in known.logins:
         yield FieldError("/user_id", students.UnknownLogin.code, students.UnknownLogin().detail)
+    yield from guardian_links.errors_of(line.given.get("guardians") or (), known.unknown_guardians)
     for name, value in sorted(keys_of(line.given), key=lambda key: key[0]):
         holder = known.holders.get((name, value))
         if (holder is not None and holder.id != merged["id"]) or (name, value) in known.given:
@@ -191,10 +212,16 @@ def _search_keys(after: Mapping[str, Any], before: Mapping[str, Any]) -> dict[st
     return {name: key for name, key in keys.items() if key != before[name]}
 
 
-def write(session: Session, lines: Sequence[ChangedRow]) -> None:
-    """Write the students that change, with one statement."""
+def write(session: Session, principal: Principal, lines: Sequence[ChangedRow]) -> None:
+    """Write the students that change, with one statement, and the links to their guardians."""
     changing = [line for line in lines if line.outcome in ("updated", "deleted") and line.present is not None]
-    columns = sorted({name for line in changing for name in line.after})
+    guardian_links.set_many(
+        session,
+        principal,
+        {line.present["id"]: line.given["guardians"] for line in changing if line.present and line.relinks},
+    )
+    # A student of whom only the links change gets a new version too.
+    columns = sorted({name for line in changing for name in line.after}) or ["status"]
     rows = [{**(line.present or {}), **line.after} for line in changing]
     versions = writes.update(session, Student, rows, change=columns)
     for line in changing:

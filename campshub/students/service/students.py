@@ -19,7 +19,7 @@ from campshub.core.service_base import Services
 from campshub.students import names
 from campshub.students.models import Student
 from campshub.students.queries import students as reads
-from campshub.students.service import custom_values
+from campshub.students.service import custom_values, guardian_links
 
 
 class CodeTaken(Conflict):
@@ -158,13 +158,15 @@ class NewStudent(TypedDict, total=False):
 def create(
     session: Session, principal: Principal, services: Services, *, id: UUID | None = None, **values: Unpack[NewStudent]
 ) -> tuple[Student, bool]:
-    """Create a student; return them, and False if an earlier, identical call has created them.
+    """Create a student with links to their guardians; return them, and False if an identical call has created them.
 
     :raises IdTaken: the id belongs to a student with other content.
     :raises CodeTaken: another student has the code.
     :raises Invalid: a value is not one of its custom field's type, or a required field has none.
     :raises BornInFuture: the date of birth is later than today.
+    :raises UnknownReference: the principal sees no such guardian.
     """
+    guardian_links.require_valid(session, principal, values["guardians"])
     student_id = id or new_id()  # the medical note is encrypted for it
     body = without_empty_fields(values)
     row, key = new_row(principal, services, student_id, values), services.fingerprint_key
@@ -172,6 +174,8 @@ def create(
     student, is_new = creates.create(session, principal, STUDENTS, id=student_id, body=body, row=row, key=key)
     if is_new and is_unborn(values, principal.today(session.unit.now)):
         raise BornInFuture
+    if is_new:
+        guardian_links.link_new(session, principal, {student_id: values["guardians"]})
     return student, is_new
 
 
@@ -204,13 +208,14 @@ def change(
     :raises NoName: both names would be empty.
     :raises Invalid: a value is not one of its custom field's type.
     :raises BornInFuture: the date of birth is later than today.
+    :raises UnknownReference: the principal sees no such guardian.
     """
     if is_unborn(given, principal.today(session.unit.now)):
         raise BornInFuture
     student = lock(session, principal, Student, student_id, Student.deleted_at.is_(None), expected=expected)
     if not given:  # even if an older release has folded the name differently
         return student
-    changes: dict[str, Any] = {**given}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if name != "guardians"}
     if "custom_fields" in given:
         changes["custom_fields"] = custom_values.changed(
             session, principal, student.custom_fields, given["custom_fields"]
@@ -221,11 +226,32 @@ def change(
         setattr(student, name, value)
     if not student.given_name and not student.family_name:
         raise NoName
+    _set_keys(student)
+    creates.flush(session, principal, STUDENTS, student)
+    if "guardians" in given:
+        guardian_links.set_guardians(session, principal, student, given["guardians"])
+    return student
+
+
+def _set_keys(student: Student) -> None:
+    """Set the sort and search keys that follow from the names."""
     student.sort_name = names.sort_name(student.given_name, student.family_name)
     student.search_text = names.search_text(
         student.code, student.given_name, student.family_name, student.preferred_name
     )
-    creates.flush(session, principal, STUDENTS, student)
+
+
+def set_guardians(
+    session: Session, principal: Principal, *, student_id: UUID, expected: Versions, guardians: list[dict[str, Any]]
+) -> Student:
+    """Replace the guardians of a student.
+
+    :raises NotFound: the principal sees no such student.
+    :raises PreconditionFailed: the student, or one of their links, has changed since the caller read them.
+    :raises UnknownReference: the principal sees no such guardian.
+    """
+    student = lock(session, principal, Student, student_id, Student.deleted_at.is_(None), expected=expected)
+    guardian_links.set_guardians(session, principal, student, guardians)
     return student
 
 
@@ -274,7 +300,7 @@ def new_row(principal: Principal, services: Services, student_id: UUID, values: 
     """Return the row of a new student."""
     note = values.get("medical_note")
     return {
-        **values,
+        **{name: value for name, value in values.items() if name != "guardians"},
         "id": student_id,
         "medical_note": _encrypted_note(principal, services, student_id, note) if note else None,
         "sort_name": names.sort_name(values["given_name"], values["family_name"]),

@@ -104,7 +104,7 @@ def upsert(
         if isinstance(again, StudentRow) and again.outcome == "created":  # the conflicting row was deleted again
             bulk.refuse_concurrent(again)
     if not dry_run:
-        changes.write(session, [line for line in settled if isinstance(line, ChangedRow)])
+        changes.write(session, principal, [line for line in settled if isinstance(line, ChangedRow)])
     return settled
 
 
@@ -169,6 +169,7 @@ def _find(
         if expected is not None and not versions & expected:
             raise PreconditionFailed
     known.holders = changes.read_holders(session, principal, {k for line in lines for k in changes.keys_of(line.given)})
+    changes.read_relinked(session, principal, lines, known)
 
 
 def _settle(line: ChangedRow, principal: Principal, services: Services, known: Known, key: str) -> Line:

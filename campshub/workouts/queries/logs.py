@@ -19,7 +19,7 @@ from campshub.core.partitions.writable import stays_writable, tables_of
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
-from campshub.workouts.queries import visibility as _rules  # noqa: F401 - registers the visibility rules
+from campshub.workouts.queries.visibility import writable_logs
 from campshub.workouts.queries.work import volume, volume_of
 
 DAYS_BACK = 400
@@ -279,13 +279,14 @@ def assembled(
     }
 
 
-def located(statement: Any, principal: Principal, log_id: UUID) -> Any:
+def located(statement: Any, principal: Principal, log_id: UUID, *, is_written: bool = False) -> Any:
     """Join a visible log to a statement by its locator, which limits it to one month."""
-    return (
+    located_ = (
         statement.select_from(WorkoutLogId)
         .join(WorkoutLog, same_log(WorkoutLog, WorkoutLogId))
         .where(visible_to(principal, WorkoutLogId), WorkoutLogId.id == log_id)
     )
+    return located_.where(writable_logs(principal)) if is_written else located_
 
 
 @prepared

@@ -10,6 +10,7 @@ from sqlalchemy.sql.selectable import LateralFromClause
 from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.security.audit import PersonKey
+from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
@@ -34,6 +35,8 @@ def before_create(
     ``present`` (ids and fingerprints of existing logs with the id or the external id).
     """
     who = Student.user_id == principal.user_id if student_id is None else Student.id == student_id
+    if principal.scope is Scope.OWN:  # a guardian logs no workouts for their students
+        who = and_(who, Student.user_id == principal.user_id)
     key = (
         select(PersonKey.sealed_key)
         .where(PersonKey.organization_id == Student.organization_id, PersonKey.id == Student.id)
@@ -118,7 +121,7 @@ def before_append(
         (null() if exercise_id is None else _last(WorkoutLogExercise)).label("last_exercise"),
         _usable(principal, exercise_id).label("usable"),
     )
-    statement = located(statement, principal, log_id).where(WorkoutLog.deleted_at.is_(None))
+    statement = located(statement, principal, log_id, is_written=True).where(WorkoutLog.deleted_at.is_(None))
     statement = statement.outerjoin(entry, true())
     return session.execute(statement.with_for_update(of=WorkoutLogId, key_share=True)).one_or_none()
 

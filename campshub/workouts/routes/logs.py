@@ -38,7 +38,7 @@ class WorkoutLogs(Resource):
     """All logs that the caller sees."""
 
     @needs(Permission.WORKOUTS_READ)
-    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
+    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students", "access"))
     @workout_logs.query(schemas.WorkoutLogFilter)
     @workout_logs.answers_page(schemas.LogHeaderOut, sorts=("-date",))
     def get(self, *, page: Any, **filters: Any) -> Any:
@@ -60,7 +60,7 @@ class OneWorkoutLog(Resource):
     """One log."""
 
     @needs(Permission.WORKOUTS_READ)
-    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
+    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students", "access"))
     @workout_logs.answers(schemas.WorkoutLogOut)
     def get(self, log_id: UUID) -> Any:
         """Show a log with its exercises and sets."""
@@ -98,7 +98,7 @@ class WorkoutSets(Resource):
     """The sets of a log."""
 
     @needs(Permission.WORKOUTS_READ)
-    @cached(tags=("workouts", "groups", "enrolments", "students"))
+    @cached(tags=("workouts", "groups", "enrolments", "students", "access"))
     @workout_logs.query(set_schemas.SetFilter)
     @workout_logs.answers_page(set_schemas.SetOut, sorts=("position",), raises=(NotFound,))
     def get(self, log_id: UUID, *, deleted: bool, page: Any) -> Any:
@@ -120,7 +120,7 @@ class OneWorkoutSet(Resource):
     """One set of a log."""
 
     @needs(Permission.WORKOUTS_READ)
-    @cached(tags=("workouts", "groups", "enrolments", "students"))
+    @cached(tags=("workouts", "groups", "enrolments", "students", "access"))
     @workout_logs.answers(set_schemas.SetOut)
     def get(self, log_id: UUID, set_id: UUID) -> Any:
         """Show a set."""
@@ -162,7 +162,7 @@ class StudentWorkouts(Resource):
     """A student's training."""
 
     @needs(Permission.WORKOUTS_READ)
-    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students"))
+    @cached(tags=("workouts", "exercises", "groups", "enrolments", "students", "access"))
     @student_workouts.query(schemas.DateRangeFilter)
     @student_workouts.answers_page(schemas.LogHeaderOut, sorts=("-date",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any, **period: Any) -> Any:

@@ -18,7 +18,7 @@ class Weeks(Resource):
     @needs(Permission.WORKOUTS_READ)
     @named("listTrainingWeeks")
     @cached(
-        tags=("workouts", "exercises", "groups", "enrolments", "students"),
+        tags=("workouts", "exercises", "groups", "enrolments", "students", "access"),
         lifetime=CacheLifetime.ANALYTICS,
         same_for_role=True,
     )

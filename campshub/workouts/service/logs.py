@@ -351,7 +351,9 @@ def _lock(
         for model in (WorkoutLogExercise, WorkoutSet)
     ]
     whole = (WorkoutLog.version + versions[0] + versions[1]).label("version")
-    statement = reads.located(select(WorkoutLog, whole), principal, log_id).with_for_update(of=WorkoutLog)
+    statement = reads.located(select(WorkoutLog, whole), principal, log_id, is_written=True).with_for_update(
+        of=WorkoutLog
+    )
     if deleted is not None:
         statement = statement.where(WorkoutLog.deleted_at.is_(None))
     row = session.execute(statement).one_or_none()

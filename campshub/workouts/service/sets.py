@@ -175,7 +175,7 @@ def _lock(
 ) -> WorkoutSet:
     """Lock a set of a log and check its version."""
     statement = (
-        reads.located(select(WorkoutSet), principal, log_id)
+        reads.located(select(WorkoutSet), principal, log_id, is_written=True)
         .join(WorkoutSet, reads.same_log(WorkoutSet))
         .where(WorkoutSet.id == set_id, WorkoutLog.deleted_at.is_(None))
         .with_for_update(of=WorkoutSet)
