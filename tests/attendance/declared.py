@@ -181,6 +181,7 @@ DECLARED = Declared(
         },
     },
     conflicts=conflicts,
+    unstamped=frozenset({"absence_notices", "register_alerts"}),
     others={
         "POST /api/attendance/codes/": {"label": "Something else"},
         "POST /api/attendance/sessions/": {"notes": "Something else"},
