@@ -4,7 +4,9 @@ import threading
 from datetime import timedelta
 
 import pytest
+from psycopg.errors import LockNotAvailable
 
+from campshub.attendance.service import excuses
 from campshub.core.security.permissions import Role
 from tests.leave.conftest import URL
 
@@ -246,3 +248,24 @@ def test_a_session_created_while_leave_is_approved_is_excused(tenant, api, a_cla
         thread.join()
         assert mark_of(roster, student, made[0])["source"] == "leave"
         assert api.post(f"{URL}{leave}/cancel/").status == 200
+
+
+def test_no_one_can_mark_between_the_reading_and_the_writing_of_an_approval(
+    api, a_class, request_leave, monkeypatch, stack, database
+):
+    roster = a_class(1)
+    leave = request_leave(roster.students[0]).json["id"]
+    merge, refusals = excuses.writes.merge, []
+
+    def checking(*arguments, **options):
+        with stack.primary.connect(database) as connection, pytest.raises(LockNotAvailable) as refused:
+            connection.execute(
+                "SELECT FROM attendance_sessions WHERE id = %s FOR NO KEY UPDATE NOWAIT", (roster.session,)
+            )
+        refusals.append(refused)
+        return merge(*arguments, **options)
+
+    monkeypatch.setattr(excuses.writes, "merge", checking)
+
+    assert api.post(f"{URL}{leave}/approve/", {}).json["excused"] == 1
+    assert len(refusals) == 1
