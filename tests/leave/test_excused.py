@@ -269,3 +269,30 @@ def test_no_one_can_mark_between_the_reading_and_the_writing_of_an_approval(
 
     assert api.post(f"{URL}{leave}/approve/", {}).json["excused"] == 1
     assert len(refusals) == 1
+
+
+def test_sessions_that_a_timetable_creates_or_moves_are_excused(api, a_class, approved, mark_of, today):
+    roster = a_class(2)
+    absent, present = roster.students
+    approved(absent, days=3)
+    tomorrow = today + timedelta(days=1)
+    body = {"weekday": tomorrow.weekday(), "start_time": "23:58", "end_time": "01:00", "first_date": str(today)}
+    url = f"/api/groups/{roster.group}/meetings/"
+
+    meeting = api.made(url, body)
+
+    found = api.get(f"/api/attendance/sessions/?group_id={roster.group}&from={tomorrow}").json["items"]
+    assert [one["local_date"] for one in found[:1]] == [str(tomorrow)]
+    assert mark_of(roster, absent, found[0]["id"])["source"] == "leave"
+    assert mark_of(roster, present, found[0]["id"]) is None
+    assert mark_of(roster, absent, found[1]["id"]) is None
+    shift = 1 if tomorrow.weekday() < 6 else -1  # to another day of the same week
+    moved_to = tomorrow + timedelta(days=7 + shift)
+    approved(absent, begins=8 + shift)
+    change = {"from_date": str(tomorrow), "weekday": moved_to.weekday()}
+
+    effects = api.post(f"{url}{meeting['id']}/change/", change).json["effects"]
+
+    assert found[0]["id"] in {one["id"] for one in effects["left"]}
+    assert found[1]["id"] in {one["id"] for one in effects["moved"]}
+    assert mark_of(roster, absent, found[1]["id"])["source"] == "leave"
