@@ -24,6 +24,7 @@ COUNTS_AS = ("present", "late", "left_early", "absent", "excused")
 ATTENDED = ("present", "late", "left_early")
 SESSION_STATUSES = ("scheduled", "open", "submitted", "locked", "cancelled")
 SOURCES = ("manual", "bulk", "kiosk", "qr", "import", "api", "leave")
+NOTICE_STATUSES = ("pending", "sent", "corrected", "dropped")
 
 # The platform's rows have ids with a timestamp of zero, which no clock makes and other rows may not use.
 FIRST_OWN_ID = uuid.UUID(int=1 << 80)
@@ -169,6 +170,46 @@ class AttendanceRecord(MonthlyTenantBase):
     note: Mapped[str | None] = mapped_column(info=PERSONAL)
     marked_by: Mapped[uuid.UUID | None]
     recorded_at: Mapped[datetime | None]  # when a device without a connection made the mark, by the device's clock
+
+
+class RegisterAlert(TenantBase):
+    """The alert that a session's register was not taken in time: trainers first, then admins, each once."""
+
+    __tablename__ = "register_alerts"
+    __tag__ = "register_alerts"
+    __audited__: ClassVar[bool] = False
+    __table_args__ = (
+        tenant_unique("session_id"),
+        tenant_foreign_key("session_id", "attendance_sessions"),
+        tenant_index("id", name="ix_register_alerts_active", postgresql_where=text("resolved_at IS NULL")),
+    )
+
+    session_id: Mapped[uuid.UUID]
+    trainers_at: Mapped[datetime]
+    admins_at: Mapped[datetime | None]
+    resolved_at: Mapped[datetime | None]  # the register was taken, or the session was cancelled
+
+
+class AbsenceNotice(TenantBase):
+    """The notice to a student's guardians that the student was absent: pending, sent, corrected or dropped."""
+
+    __tablename__ = "absence_notices"
+    __tag__ = "absence_notices"
+    __audited__: ClassVar[bool] = False
+    __table_args__ = (
+        tenant_unique("session_id", "student_id"),
+        tenant_foreign_key("session_id", "attendance_sessions"),
+        tenant_foreign_key("student_id", "students"),
+        CheckConstraint(f"status IN {NOTICE_STATUSES}", name="status"),
+        tenant_index("student_id"),
+        tenant_index("status", "local_date", "id"),
+    )
+
+    session_id: Mapped[uuid.UUID]
+    student_id: Mapped[uuid.UUID]
+    local_date: Mapped[date]  # the session's, which selects the mark's month
+    due_at: Mapped[datetime]
+    status: Mapped[str] = mapped_column(default="pending", server_default="pending")
 
 
 class MarkCounts:

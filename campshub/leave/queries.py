@@ -1,7 +1,6 @@
 """Reads of leave requests: staff and guardians see those of the students that they see, students their own."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -151,7 +150,7 @@ def sessions_of(request: LeaveRequest) -> tuple[ColumnElement[bool], ...]:
     return tuple(conditions)
 
 
-def _on_roster(student_id: Any) -> ColumnElement[bool]:
+def _on_roster(student_id: Any, *others: Any) -> ColumnElement[bool]:
     one = AttendanceSession
     return exists(
         select(1)
@@ -159,26 +158,19 @@ def _on_roster(student_id: Any) -> ColumnElement[bool]:
         .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
         .where(Enrolment.organization_id == one.organization_id, Enrolment.group_id == one.group_id)
         .where(Enrolment.student_id == student_id, enrolled_on(one.local_date), still_there(one.local_date))
-        .correlate(one)
+        .correlate(one, *others)
     )
 
 
-def approved_for(session: Session, meeting: AttendanceSession) -> Sequence[AnyRow]:
-    """Return the approved requests about a session whose students are on its roster: id and student."""
-    one = LeaveRequest
-    on: date = meeting.local_date
-    enrolled = exists(
-        select(1)
-        .select_from(Enrolment)
-        .join(Student, and_(Student.organization_id == Enrolment.organization_id, Student.id == Enrolment.student_id))
-        .where(Enrolment.organization_id == one.organization_id, Enrolment.group_id == meeting.group_id)
-        .where(Enrolment.student_id == one.student_id, enrolled_on(on), still_there(on))
-        .correlate(one)
-    )
+def approved_for(session: Session, session_ids: Sequence[UUID]) -> Sequence[AnyRow]:
+    """Return the approved requests about sessions whose rosters contain their students: id, student and session."""
+    one, meeting = LeaveRequest, AttendanceSession
+    days = and_(one.first_date <= meeting.local_date, one.last_date >= meeting.local_date)
     return session.execute(
-        select(one.id, one.student_id)
-        .where(one.organization_id == meeting.organization_id, one.status == "approved")
-        .where(one.first_date <= on, one.last_date >= on, enrolled)
+        select(one.id, one.student_id, meeting.id.label("session_id"))
+        .join(meeting, and_(meeting.organization_id == one.organization_id, days))
+        .where(one.organization_id == session.unit.organization_id, one.status == "approved")
+        .where(meeting.id.in_(session_ids), _on_roster(one.student_id, one))
         .where(or_(one.group_id.is_(None), one.group_id == meeting.group_id))
         .where(or_(one.session_id.is_(None), one.session_id == meeting.id))
         .order_by(one.id)

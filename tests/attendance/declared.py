@@ -104,6 +104,7 @@ DECLARED = Declared(
         f"GET {SESSION}": 1,
         f"GET {SESSION}records/": 2,  # the session's date gives the month to read
         f"GET {OF_GROUP}sessions/": 1,
+        "GET /api/me/day/": 2,  # the sessions, and the students of all of them
         f"GET {OF_STUDENT}attendance/": 2,  # the totals of the marks, and the latest of them
         f"PATCH {CODE}": 3,
         # Also the session, which must not be locked; the codes; the register's version; the person key.
@@ -180,6 +181,7 @@ DECLARED = Declared(
         },
     },
     conflicts=conflicts,
+    unstamped=frozenset({"absence_notices", "register_alerts"}),
     others={
         "POST /api/attendance/codes/": {"label": "Something else"},
         "POST /api/attendance/sessions/": {"notes": "Something else"},

@@ -4,7 +4,9 @@ import threading
 from datetime import timedelta
 
 import pytest
+from psycopg.errors import LockNotAvailable
 
+from campshub.attendance.service import excuses
 from campshub.core.security.permissions import Role
 from tests.leave.conftest import URL
 
@@ -246,3 +248,51 @@ def test_a_session_created_while_leave_is_approved_is_excused(tenant, api, a_cla
         thread.join()
         assert mark_of(roster, student, made[0])["source"] == "leave"
         assert api.post(f"{URL}{leave}/cancel/").status == 200
+
+
+def test_no_one_can_mark_between_the_reading_and_the_writing_of_an_approval(
+    api, a_class, request_leave, monkeypatch, stack, database
+):
+    roster = a_class(1)
+    leave = request_leave(roster.students[0]).json["id"]
+    merge, refusals = excuses.writes.merge, []
+
+    def checking(*arguments, **options):
+        with stack.primary.connect(database) as connection, pytest.raises(LockNotAvailable) as refused:
+            connection.execute(
+                "SELECT FROM attendance_sessions WHERE id = %s FOR NO KEY UPDATE NOWAIT", (roster.session,)
+            )
+        refusals.append(refused)
+        return merge(*arguments, **options)
+
+    monkeypatch.setattr(excuses.writes, "merge", checking)
+
+    assert api.post(f"{URL}{leave}/approve/", {}).json["excused"] == 1
+    assert len(refusals) == 1
+
+
+def test_sessions_that_a_timetable_creates_or_moves_are_excused(api, a_class, approved, mark_of, today):
+    roster = a_class(2)
+    absent, present = roster.students
+    approved(absent, days=3)
+    tomorrow = today + timedelta(days=1)
+    body = {"weekday": tomorrow.weekday(), "start_time": "23:58", "end_time": "01:00", "first_date": str(today)}
+    url = f"/api/groups/{roster.group}/meetings/"
+
+    meeting = api.made(url, body)
+
+    found = api.get(f"/api/attendance/sessions/?group_id={roster.group}&from={tomorrow}").json["items"]
+    assert [one["local_date"] for one in found[:1]] == [str(tomorrow)]
+    assert mark_of(roster, absent, found[0]["id"])["source"] == "leave"
+    assert mark_of(roster, present, found[0]["id"]) is None
+    assert mark_of(roster, absent, found[1]["id"]) is None
+    shift = 1 if tomorrow.weekday() < 6 else -1  # to another day of the same week
+    moved_to = tomorrow + timedelta(days=7 + shift)
+    approved(absent, begins=8 + shift)
+    change = {"from_date": str(tomorrow), "weekday": moved_to.weekday()}
+
+    effects = api.post(f"{url}{meeting['id']}/change/", change).json["effects"]
+
+    assert found[0]["id"] in {one["id"] for one in effects["left"]}
+    assert found[1]["id"] in {one["id"] for one in effects["moved"]}
+    assert mark_of(roster, absent, found[1]["id"])["source"] == "leave"

@@ -131,10 +131,10 @@ DECLARED = Declared(
         f"POST {CALENDAR}terms/": 3,  # the calendar is locked, so that no one creates sessions from it
         f"POST {CALENDAR}holidays/": 3,
         # The time zone and the days ahead; the group is locked; the plan of sessions is read, and they are created.
-        f"POST {OF_GROUP}meetings/": 10,
-        f"POST {MEETING}change/": 13,  # the sessions are locked and moved as well
-        f"POST {MEETING}end/": 12,
-        f"PUT {OF_GROUP}calendar/": 14,  # as a new meeting; and what the group follows, before and after
+        f"POST {OF_GROUP}meetings/": 12,
+        f"POST {MEETING}change/": 17,  # the sessions are locked and moved as well
+        f"POST {MEETING}end/": 14,
+        f"PUT {OF_GROUP}calendar/": 18,  # as a new meeting; and what the group follows, before and after
         f"PATCH {CALENDAR}": 3,
         f"PATCH {TERM}": 4,
         f"PATCH {HOLIDAY}": 4,
@@ -142,7 +142,7 @@ DECLARED = Declared(
         f"DELETE {TERM}": 4,
         f"DELETE {HOLIDAY}": 4,
     },
-    creates={f"POST {OF_GROUP}meetings/": 12},  # see its budget
+    creates={f"POST {OF_GROUP}meetings/": 14},  # see its budget
     bodies={
         f"PATCH {CALENDAR}": {"name": "Another year"},
         f"PATCH {TERM}": {"name": "Spring"},

@@ -18,6 +18,11 @@ _WEEKS = "The whole weeks before this one that the rate is of; this week counts 
 _ABSENCES = "At risk: so many missed sessions in a row; null: the rule is off."
 _DAYS_AWAY = "At risk: no visit for so many days; null: the rule is off."
 _DAYS_AHEAD = "How many days ahead sessions are created from the weekly meetings of groups."
+_ALERT = "Trainers are alerted to a register not taken so many minutes after the session's start; null: never."
+_ALERT_ADMINS = (
+    "Admins are alerted so many minutes after the trainers, if the register is still not taken; null: never."
+)
+_NOTICE = "Guardians are notified of an absence so many minutes after the mark; null: never."
 ORGANIZATION_STATUSES = ("active", "suspended", "closed")
 _GRACE = "Minutes of grace for check-in events; null: no event makes a mark {}."
 _DAYS_BACK = "The most days after which an offline device may send an event."
@@ -74,6 +79,13 @@ class OrganizationPatch(fields.In):
     submit_after_hours = fields.Integer(least=1, most=720, allow_none=True, metadata={"description": _SUBMIT})
     lock_after_days = fields.Integer(least=1, most=365, allow_none=True, metadata={"description": _LOCK})
     session_days_ahead = fields.Integer(least=0, most=60, metadata={"description": _DAYS_AHEAD})
+    register_alert_after_minutes = fields.Integer(least=1, most=1440, allow_none=True, metadata={"description": _ALERT})
+    register_alert_admins_after_minutes = fields.Integer(
+        least=1, most=1440, allow_none=True, metadata={"description": _ALERT_ADMINS}
+    )
+    absence_notice_after_minutes = fields.Integer(
+        least=0, most=1440, allow_none=True, metadata={"description": _NOTICE}
+    )
     mfa_roles = fields.BoundedList(
         fields.Text(most=36),
         most=len(Role) + 100,
@@ -140,6 +152,11 @@ class OrganizationOut(fields.Out):
     at_risk_absences = ma.Integer(required=True, allow_none=True, metadata={"description": _ABSENCES})
     at_risk_days_away = ma.Integer(required=True, allow_none=True, metadata={"description": _DAYS_AWAY})
     session_days_ahead = ma.Integer(required=True, metadata={"description": _DAYS_AHEAD})
+    register_alert_after_minutes = ma.Integer(required=True, allow_none=True, metadata={"description": _ALERT})
+    register_alert_admins_after_minutes = ma.Integer(
+        required=True, allow_none=True, metadata={"description": _ALERT_ADMINS}
+    )
+    absence_notice_after_minutes = ma.Integer(required=True, allow_none=True, metadata={"description": _NOTICE})
     created_at = fields.Instant(required=True)
     updated_at = fields.Instant(required=True)
     version = ma.Integer(required=True)

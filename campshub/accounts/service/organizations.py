@@ -139,6 +139,9 @@ class OrganizationChanges(TypedDict, total=False):
     submit_after_hours: int | None
     lock_after_days: int | None
     session_days_ahead: int
+    register_alert_after_minutes: int | None
+    register_alert_admins_after_minutes: int | None
+    absence_notice_after_minutes: int | None
     mfa_roles: list[str]
     late_after_minutes: int | None
     left_early_before_minutes: int | None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, select
@@ -19,6 +19,7 @@ from campshub.core.db import writes
 from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.errors import Conflict
+from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
 
 SOURCE = "leave"
@@ -82,9 +83,7 @@ def lock_sessions(session: Session, *conditions: ColumnElement[bool]) -> Sequenc
     ).all()
 
 
-def excuse(
-    session: Session, principal: Principal, absences: Sequence[Absence], *, reason: str
-) -> tuple[list[ExcusedMark], list[LeftMark]]:
+def excuse(session: Session, absences: Sequence[Absence], *, reason: str) -> tuple[list[ExcusedMark], list[LeftMark]]:
     """Excuse students in sessions where they have no mark or one that counts as absent.
 
     A mark that counts as excused already is neither excused again nor reported. The reason makes it possible in
@@ -105,8 +104,8 @@ def excuse(
             pending.append((absence, mark))
     if not pending:
         return [], left
-    code = _excused_code(session, principal)
-    values = {**code, "source": SOURCE, "device_id": None, "marked_by": principal.user_id, "recorded_at": None}
+    code = _excused_code(session)
+    values = {**code, "source": SOURCE, "device_id": None, "marked_by": session.unit.user_id, "recorded_at": None}
     rows = [_row(absence, values, mark.version if mark else 0) for absence, mark in pending]
     written = _write(session, rows, reason)
     return [
@@ -181,7 +180,12 @@ def _restored(previous: Mapping[str, Any]) -> dict[str, Any]:
     return {**previous, **ids}
 
 
-def _excused_code(session: Session, principal: Principal) -> dict[str, Any]:
+def _of_organization(session: Session) -> Principal:
+    """Return a principal of the unit's organization for the rules of codes: a job has no caller."""
+    return Principal(UUID(int=0), cast("UUID", session.unit.organization_id), Role.ADMIN, "UTC")
+
+
+def _excused_code(session: Session) -> dict[str, Any]:
     """Return the organization's first code that counts as excused.
 
     :raises NoExcusedCode: there is none.
@@ -189,7 +193,7 @@ def _excused_code(session: Session, principal: Principal) -> dict[str, Any]:
     one = AttendanceCode
     row = session.execute(
         select(one.key, one.counts_as, one.in_rate)
-        .where(codes.in_force(principal), one.is_archived.is_(False), one.counts_as == "excused")
+        .where(codes.in_force(_of_organization(session)), one.is_archived.is_(False), one.counts_as == "excused")
         .order_by(one.position, one.id)
         .limit(1)
     ).one_or_none()

@@ -1,48 +1,47 @@
 """Modules above that follow the sessions of groups, in the transactions that create, move and cancel them.
 
 Leave follows them: it excuses absences in sessions that did not exist when it was approved. Code that writes sessions
-without ``service.sessions``, such as a timetable, must call ``lock_schedule`` before it writes, ``arrived`` for each
-session that is new, moved or reinstated, and ``departs`` before it moves or cancels one.
+without ``service.sessions`` must call ``lock_schedule`` before it locks or writes any, ``arrived`` for those that are
+new, moved or reinstated, and ``departs`` before it moves or cancels one that has marks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, literal, select
 
 from campshub.attendance.models import AttendanceSession
 from campshub.core.db.session import Session
-from campshub.core.security.principal import Principal
 
-Follower = Callable[[Session, Principal, AttendanceSession], None]
+Follower = Callable[[Session, Sequence[Any]], None]
 _arrivals: list[Follower] = []
 _departures: list[Follower] = []
 
 
 def on_arrival(follower: Follower) -> Follower:
-    """Register a function that is called for each session with a group that is new, moved or reinstated."""
+    """Register a function that is called with the sessions of groups that are new, moved or reinstated."""
     _arrivals.append(follower)
     return follower
 
 
 def on_departure(follower: Follower) -> Follower:
-    """Register a function that is called before a session with a group is moved or cancelled."""
+    """Register a function that is called before sessions of groups are moved or cancelled."""
     _departures.append(follower)
     return follower
 
 
-def arrived(session: Session, principal: Principal, meeting: AttendanceSession) -> None:
-    """Report a session that is new, moved or reinstated."""
-    if meeting.group_id is not None and meeting.status != "cancelled":
-        for follower in _arrivals:
-            follower(session, principal, meeting)
+def arrived(session: Session, meetings: Iterable[Any]) -> None:
+    """Report sessions that are new, moved or reinstated, which the unit of work has locked or created."""
+    of_groups = [one for one in meetings if one.group_id is not None and one.status != "cancelled"]
+    for follower in _arrivals if of_groups else ():
+        follower(session, of_groups)
 
 
-def departs(session: Session, principal: Principal, meeting: AttendanceSession) -> None:
-    """Report a session that will be moved or cancelled."""
-    if meeting.group_id is not None:
-        for follower in _departures:
-            follower(session, principal, meeting)
+def departs(session: Session, meeting: AttendanceSession) -> None:
+    """Report a locked session that will be moved or cancelled."""
+    for follower in _departures if meeting.group_id is not None else ():
+        follower(session, [meeting])
 
 
 def shares_schedule(organization_id: UUID) -> ColumnElement[None]:

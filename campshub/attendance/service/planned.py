@@ -6,12 +6,14 @@ So a cancelled session stays cancelled.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, true
 
 from campshub.attendance.models import AttendanceRecord, AttendanceSession
+from campshub.attendance.service import followers
 from campshub.core.db import writes
 from campshub.core.db.session import Session
 
@@ -28,6 +30,7 @@ def lock_planned(session: Session, group_ids: Sequence[UUID] | None, first_date:
 
     Without ``group_ids``, those of all groups.
     """
+    _lock_schedule(session)
     return list(
         session.scalars(
             select(AttendanceSession)
@@ -76,9 +79,22 @@ def taken_slots(session: Session, group_ids: Sequence[UUID], first_date: date, l
 
 def create_planned(session: Session, rows: Sequence[Mapping[str, Any]]) -> set[UUID]:
     """Create sessions, and return the ids of the new ones; those that another transaction has created are skipped."""
+    _lock_schedule(session)
     ordered = sorted(rows, key=lambda row: (row["group_id"], row["local_date"], row["slot"]))
     shape = [{"status": "scheduled", **row} for row in ordered]
-    return {row.id for row in writes.insert(session, AttendanceSession, shape, on_conflict="DO NOTHING")}
+    new = {row.id for row in writes.insert(session, AttendanceSession, shape, on_conflict="DO NOTHING")}
+    followers.arrived(session, [SimpleNamespace(**row) for row in shape if row["id"] in new])
+    return new
+
+
+def moved(session: Session, meetings: Iterable[AttendanceSession]) -> None:
+    """Report sessions that have been moved; their changes have been flushed."""
+    followers.arrived(session, meetings)
+
+
+def _lock_schedule(session: Session) -> None:
+    if (owner := session.unit.organization_id) is not None:
+        followers.lock_schedule(session, owner)
 
 
 def has_begun(meeting: AttendanceSession, now: datetime, today: date) -> bool:

@@ -181,7 +181,7 @@ def create(
     _require_that_day(principal, local_date, values.get("starts_at"), values.get("ends_at"))
     made, is_new = creates.create(session, principal, SESSIONS, id=id, body=values)
     if is_new:
-        followers.arrived(session, principal, made)
+        followers.arrived(session, [made])
     return made, is_new
 
 
@@ -238,14 +238,14 @@ def change(
     if moves or is_reinstated:
         _require_open_group(session, principal, meeting.group_id, local_date)
     if moves or status == "cancelled":
-        _vacate(session, principal, meeting)
+        _vacate(session, meeting)
     for name, value in changes.items():
         setattr(meeting, name, value)
     if changes.keys() & {"local_date", "starts_at", "ends_at"}:
         _require_that_day(principal, meeting.local_date, meeting.starts_at, meeting.ends_at)
     creates.flush(session, principal, SESSIONS, meeting)
     if moves or is_reinstated:
-        followers.arrived(session, principal, meeting)
+        followers.arrived(session, [meeting])
     return meeting
 
 
@@ -261,12 +261,12 @@ def _require_unlocked(meeting: AttendanceSession, status: str) -> None:
         raise _refused(SessionSubmitted, meeting)
 
 
-def _vacate(session: Session, principal: Principal, meeting: AttendanceSession) -> None:
+def _vacate(session: Session, meeting: AttendanceSession) -> None:
     """Remove the marks that modules above have made by themselves.
 
     :raises SessionHasMarks: there are others.
     """
-    followers.departs(session, principal, meeting)
+    followers.departs(session, meeting)
     if reads.has_marks(session, meeting):
         raise _refused(SessionHasMarks, meeting)
 

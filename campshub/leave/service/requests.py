@@ -151,7 +151,7 @@ def approve(
     if request.status == "approved":
         return _shown(request, 0, [])
     _decide(session, principal, request, status="approved", comment=comment, now=now)
-    marks, left = _excuse(session, principal, request)
+    marks, left = _excuse(session, request)
     return _shown(request, len(marks), left)
 
 
@@ -206,7 +206,7 @@ def cancel(
     session.flush()
     left = _take_back(session, LeaveMark.leave_request_id == request.id, request.id)
     for other in queries.other_approved(session, request):
-        _excuse(session, principal, other)
+        _excuse(session, other)
     return _shown(request, 0, left)
 
 
@@ -215,20 +215,20 @@ def _shown(request: LeaveRequest, excused: int, left: Sequence[LeftMark]) -> dic
     return {**shown, "excused": excused, "left": left}
 
 
-def _excuse(session: Session, principal: Principal, request: LeaveRequest) -> tuple[list[ExcusedMark], list[LeftMark]]:
+def _excuse(session: Session, request: LeaveRequest) -> tuple[list[ExcusedMark], list[LeftMark]]:
     """Excuse the absences of an approved request."""
     meetings = excuses.lock_sessions(session, *queries.sessions_of(request))
     absences = [Absence.of(meeting, request.student_id) for meeting in meetings]
-    marks, left = excuses.excuse(session, principal, absences, reason=_reason(request.id))
-    _store(session, {request.student_id: request.id}, marks)
+    marks, left = excuses.excuse(session, absences, reason=_reason(request.id))
+    _store(session, dict.fromkeys(absences, request.id), marks)
     return marks, left
 
 
-def _store(session: Session, requests: Mapping[UUID, UUID], marks: Sequence[ExcusedMark]) -> None:
-    """Store which request of a student has made each mark."""
+def _store(session: Session, requests: Mapping[Absence, UUID], marks: Sequence[ExcusedMark]) -> None:
+    """Store which request has made each mark."""
     rows = [
         {
-            "leave_request_id": requests[mark.absence.student_id],
+            "leave_request_id": requests[mark.absence],
             "session_id": mark.absence.session_id,
             "student_id": mark.absence.student_id,
             "local_date": mark.absence.local_date,
@@ -272,21 +272,22 @@ def _reason(request_id: UUID) -> str:
 
 
 @followers.on_arrival
-def excuse_session(session: Session, principal: Principal, meeting: AttendanceSession) -> None:
-    """Excuse the students whose approved requests are about a new session."""
-    requests = {row.student_id: row.id for row in queries.approved_for(session, meeting)}
-    absences = [Absence.of(meeting, student_id) for student_id in requests]
-    if not absences:
+def excuse_sessions(session: Session, meetings: Sequence[Any]) -> None:
+    """Excuse the students whose approved requests are about new sessions."""
+    places = {meeting.id: meeting for meeting in meetings}
+    found = queries.approved_for(session, list(places))
+    requests = {Absence.of(places[row.session_id], row.student_id): row.id for row in found}
+    if not requests:
         return
     try:
-        marks, _ = excuses.excuse(session, principal, absences, reason="Approved leave.")
-    except NoExcusedCode:  # no reason to refuse the session
+        marks, _ = excuses.excuse(session, list(requests), reason="Approved leave.")
+    except NoExcusedCode:  # no reason to refuse the sessions
         log.warning("an organization has approved leave, but no code that counts as excused")
         return
     _store(session, requests, marks)
 
 
 @followers.on_departure
-def release_session(session: Session, _principal: Principal, meeting: AttendanceSession) -> None:
-    """Take back the marks of approved requests in a session that will be moved or cancelled."""
-    _take_back(session, LeaveMark.session_id == meeting.id, None)
+def release_sessions(session: Session, meetings: Sequence[Any]) -> None:
+    """Take back the marks of approved requests in sessions that will be moved or cancelled."""
+    _take_back(session, LeaveMark.session_id.in_([meeting.id for meeting in meetings]), None)

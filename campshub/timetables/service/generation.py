@@ -100,6 +100,8 @@ def apply(session: Session, group_id: UUID, window: DaysAhead, *, series_id: UUI
         else:
             effects.left.append({**_shown(one), "why": why})
     session.flush()
+    moved = {row["id"] for row in effects.moved}
+    planned.moved(session, [one for one, _ in chosen if one.id in moved])
     wanted = [one for one in _planned(schedule, window) if series_id in (None, one.series_id)]
     effects.created = _create(session, window, [one for one in wanted if (one.series_id, one.planned_on) not in taken])
     return effects
