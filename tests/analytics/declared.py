@@ -61,7 +61,7 @@ DECLARED = Declared(
         f"GET {STREAKS}": 1,
         f"GET {ANALYTICS}heat-map/": 1,
         f"GET {ANALYTICS}punctuality/": 1,
-        **{f"GET {ANALYTICS}{chart}/chart.{end}": 2 for chart in ("rates", "heat-map") for end in ("svg", "png")},
+        **{f"GET {ANALYTICS}{chart}/{end}/": 2 for chart in ("rates", "heat-map") for end in ("svg", "png")},
         "GET /api/attendance/at-risk/": 2,  # the rules say how many months are read
         f"GET {ALERTS}": 1,
         f"POST {ALERT}acknowledge/": 3,

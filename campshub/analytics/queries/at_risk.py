@@ -140,19 +140,23 @@ def _every(principal: Principal, **given: Any) -> AnySelect:
     return _at_risk(principal, **given)
 
 
-def _at_risk(principal: Principal, *, on: Any, rate: Any, absences: Any, days_away: Any, **months: Any) -> AnySelect:
-    """Return the visible students who meet a rule, with what the rules are about."""
-    found = _outcomes(principal, **months)
-    recent = func.right(found.c.outcomes, cast(found.c.rated, Integer))
+def _at_risk(principal: Principal, *, on: Any, rate: Any, absences: Any, days_away: Any, **given: Any) -> AnySelect:
+    """Return the visible students who meet a rule, with what the rules are about.
+
+    The months are grouped by the student's row, whose number the planner knows. Of groups of the rollup's rows it
+    expects two hundred, and would compare each student with each of them.
+    """
+    months = _months(principal, first_month=given["first_month"])
+    outcomes = func.coalesce(func.string_agg(months.c.outcomes, aggregate_order_by(_NOTHING, months.c.month)), _NOTHING)
+    rated = cast(func.coalesce(func.sum(_rated(months, given["rate_month"], given["skipped_weeks"])), _ZERO), Integer)
     values = {
-        "rated": func.coalesce(cast(found.c.rated, Integer), _ZERO),
-        "attended": func.coalesce(func.length(func.replace(recent, literal_column("'m'"), _NOTHING)), _ZERO),
-        "missed_in_a_row": func.coalesce(
-            func.length(found.c.outcomes) - func.length(func.rtrim(found.c.outcomes, literal_column("'m'"))), _ZERO
-        ),
+        "rated": rated,
+        "attended": func.length(func.replace(func.right(outcomes, rated), literal_column("'m'"), _NOTHING)),
+        "missed_in_a_row": func.length(outcomes) - func.length(func.rtrim(outcomes, literal_column("'m'"))),
     }
+    last_attended_on = func.max(months.c.last_attended_on)
     joined_before = on - func.coalesce(Student.joined_on, cast(Student.created_at, Date))
-    away = func.least(on - found.c.last_attended_on, joined_before)
+    away = func.least(on - last_attended_on, joined_before)
     met = {
         "rate": None if rate is None else values["attended"] * _PER_CENT < values["rated"] * rate,
         "absences": None if absences is None else values["missed_in_a_row"] >= absences,
@@ -162,42 +166,34 @@ def _at_risk(principal: Principal, *, on: Any, rate: Any, absences: Any, days_aw
         select(
             *(Student.id.label("student_id"), Student.code, Student.given_name, Student.family_name),
             *(value.label(name) for name, value in values.items()),
-            *(found.c.last_attended_on, (on - found.c.last_attended_on).label("days_away")),
+            *(last_attended_on.label("last_attended_on"), (on - last_attended_on).label("days_away")),
             joined_before.label("joined_before"),
         )
         .select_from(Student)
-        .outerjoin(found, found.c.student_id == Student.id)
+        .outerjoin(months, months.c.student_id == Student.id)
         .where(visible_to(principal, Student), Student.deleted_at.is_(None), Student.status == "active")
         .where(or_(Student.left_on.is_(None), Student.left_on >= on))
-        .where(or_(literal_column("false"), *(one for one in met.values() if one is not None)))
+        .group_by(Student.organization_id, Student.id)
+        .having(or_(literal_column("false"), *(one for one in met.values() if one is not None)))
     )
 
 
-def _outcomes(principal: Principal, *, first_month: Any, rate_month: Any, skipped_weeks: Any) -> Any:
-    """Return each student's outcomes in their order, and how many of the last ones count for the rate."""
+def _months(principal: Principal, *, first_month: Any) -> Any:
+    """Return the outcomes of the organization's students, month by month."""
     own = principal.organization_id
     model, stale, mark = AttendanceStudentOutcome, AttendanceStudentMonthStale, AttendanceRecord
-    months = OUTCOMES.current(
+    return OUTCOMES.current(
         stored=[model.organization_id == own, model.month >= first_month],
         stale=[stale.organization_id == own, stale.month >= first_month],
         raw=[mark.organization_id == own, mark.local_date >= first_month],
     )
+
+
+def _rated(months: Any, rate_month: Any, skipped_weeks: Any) -> ColumnElement[Any]:
+    """Return how many of a month's outcomes count for the rate: always the last ones."""
     whole = func.length(months.c.outcomes)
-    rated = case(
-        (months.c.month > rate_month, whole),
-        (months.c.month == rate_month, whole - func.coalesce(months.c.week_ends[cast(skipped_weeks, Integer)], _ZERO)),
-        else_=_ZERO,
-    )
-    return (
-        select(
-            months.c.student_id,
-            func.string_agg(months.c.outcomes, aggregate_order_by(_NOTHING, months.c.month)).label("outcomes"),
-            func.sum(rated).label("rated"),
-            func.max(months.c.last_attended_on).label("last_attended_on"),
-        )
-        .group_by(months.c.student_id)
-        .subquery("outcomes")
-    )
+    skipped = func.coalesce(months.c.week_ends[cast(skipped_weeks, Integer)], _ZERO)
+    return case((months.c.month > rate_month, whole), (months.c.month == rate_month, whole - skipped), else_=_ZERO)
 
 
 def _described(row: Any, limits: Mapping[str, int]) -> dict[str, Any]:

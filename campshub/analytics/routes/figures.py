@@ -109,7 +109,7 @@ class _ChartResource(Resource):
         return Download(BytesIO(content), charts.PNG, f"{name}.png", len(content))
 
 
-@figures.route("/rates/chart.svg")
+@figures.route("/rates/svg/")
 class RatesSvg(_ChartResource):
     """The chart of rates, as SVG."""
 
@@ -122,7 +122,7 @@ class RatesSvg(_ChartResource):
         return self.svg(self.rates_chart(**filters), "rates")
 
 
-@figures.route("/rates/chart.png")
+@figures.route("/rates/png/")
 class RatesPng(_ChartResource):
     """The chart of rates, as PNG."""
 
@@ -136,7 +136,7 @@ class RatesPng(_ChartResource):
         return self.png(self.rates_chart(**filters), "rates")
 
 
-@figures.route("/heat-map/chart.svg")
+@figures.route("/heat-map/svg/")
 class HeatMapSvg(_ChartResource):
     """The heat map, as SVG."""
 
@@ -149,7 +149,7 @@ class HeatMapSvg(_ChartResource):
         return self.svg(self.heat_map_chart(**filters), "heat-map")
 
 
-@figures.route("/heat-map/chart.png")
+@figures.route("/heat-map/png/")
 class HeatMapPng(_ChartResource):
     """The heat map, as PNG."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from campshub.core.charts.drawing import GREY, INK, RIGHT, RULE, WIDTH, Chart, Part, ChartText, number, shortened
+from campshub.core.charts.drawing import GREY, INK, RIGHT, RULE, WIDTH, Chart, ChartText, Part, number, shortened
 
 _LEFT, _CELL_HEIGHT, _GAP = 96, 28, 2
 _WIDEST = 64
