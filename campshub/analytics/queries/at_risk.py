@@ -11,7 +11,7 @@ rollup has one row for each student and month, and the rules decide how many mon
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -93,13 +93,15 @@ def list_at_risk(
     return replace(found, rows=[_described(row, rules.limits()) for row in found.rows])
 
 
-def every_at_risk(session: Session, principal: Principal, *, now: datetime) -> list[dict[str, Any]]:
-    """Return all students who meet a rule, with the reasons."""
+def every_at_risk(
+    session: Session, principal: Principal, *, today: date, group_id: UUID | None = None
+) -> list[dict[str, Any]]:
+    """Return all students whom the principal sees and who meet a rule, by name, with the reasons."""
     rules = rules_of(session, principal)
     limits = rules.limits()
     if not limits:
         return []
-    rows = session.execute(_every(principal, **_given(rules, limits, principal.today(now))))
+    rows = session.execute(_every(principal, **_given(rules, limits, today), group_id=group_id))
     return [_described(row, limits) for row in rows]
 
 
@@ -120,24 +122,24 @@ def _given(rules: Rules, limits: Mapping[str, int], today: date) -> dict[str, An
 
 
 @prepared
-def _listed(principal: Principal, *, on: date, group_id: Any, page: PageRequest, **given: Any) -> AnySelect:
-    rows = _at_risk(principal, on=on, **given)
-    if group_id is not None:
-        own = and_(Enrolment.organization_id == Student.organization_id, Enrolment.student_id == Student.id)
-        rows = rows.where(
-            exists(
-                select(1)
-                .select_from(Enrolment)
-                .where(own, Enrolment.group_id == group_id, enrolled_on(on), visible_to(principal, Enrolment))
-                .correlate(Student)
-            )
-        )
+def _listed(principal: Principal, *, group_id: Any, page: PageRequest, **given: Any) -> AnySelect:
+    rows = _of_group(principal, _at_risk(principal, **given), group_id, given["on"])
     return page.ordered(rows, order=(Student.sort_name, Student.id))
 
 
 @prepared
-def _every(principal: Principal, **given: Any) -> AnySelect:
-    return _at_risk(principal, **given)
+def _every(principal: Principal, *, group_id: Any, **given: Any) -> AnySelect:
+    rows = _of_group(principal, _at_risk(principal, **given), group_id, given["on"])
+    return rows.order_by(Student.sort_name, Student.id)
+
+
+def _of_group(principal: Principal, rows: AnySelect, group_id: Any, on: Any) -> AnySelect:
+    """Keep only the students who are in a group on a date, if there is one."""
+    if group_id is None:
+        return rows
+    own = and_(Enrolment.organization_id == Student.organization_id, Enrolment.student_id == Student.id)
+    is_there = and_(own, Enrolment.group_id == group_id, enrolled_on(on), visible_to(principal, Enrolment))
+    return rows.where(exists(select(1).select_from(Enrolment).where(is_there).correlate(Student)))
 
 
 def _at_risk(principal: Principal, *, on: Any, rate: Any, absences: Any, days_away: Any, **given: Any) -> AnySelect:
