@@ -4,7 +4,7 @@ The new rollups share the tables of stale keys of those that exist, so marking w
 there already become stale: reads are exact at once, and the worker counts them.
 
 Revision ID: 0040
-Revises: 0033
+Revises: 0039
 """
 
 import sqlalchemy as sa
