@@ -21,7 +21,6 @@ from campshub.core.errors import NotFound
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Group, Student
 from campshub.students.names import full_name
-from campshub.students.queries import groups, students
 
 DIGITS = 4
 _COUNTS = ("scheduled", "not_taken", "marked", "rated", "attended")
@@ -75,10 +74,8 @@ def require_visible(session: Session, principal: Principal, *, group_id: UUID | 
 
     :raises NotFound: the principal sees no such group or student.
     """
-    if group_id is not None:
-        groups.require_visible_group(session, principal, group_id)
-    if student_id is not None:
-        students.get_student(session, principal, student_id)
+    if group_id is not None or student_id is not None:
+        get_subject(session, principal, group_id=group_id, student_id=student_id)
 
 
 def rate_of(counts: dict[str, int | None], basis: Basis) -> float | None:
