@@ -24,7 +24,7 @@ from campshub.core.security.permissions import Role
 from devstack.stack import Stack
 from tests.large import data
 
-SCALE = data.Scale(organizations=1, students=10_000, largest=10_000, records=1_000_000, months=6, sets=1_000, share=1.0)
+SCALE = data.Scale(organizations=1, students=10_000, largest=10_000, records=800_000, months=4, sets=1_000, share=1.0)
 RULES = {"at_risk_rate": 75, "at_risk_weeks": 4, "at_risk_absences": 3, "at_risk_days_away": 14}
 READS = 10  # in a round
 LIST, ONE = "/api/attendance/at-risk/", "/api/attendance/at-risk/?limit=1&rule=absences"

@@ -105,13 +105,16 @@ def test_the_contract_of_the_modules_follows_their_layers(imports, importer, imp
 STANDARD_FILES = {"models", "queries", "service", "schemas", "routes", "tasks", "cli", "metrics"}
 SINGLE_IMPORTERS = {
     "campshub.accounts.emails": "the texts of e-mails",
+    "campshub.analytics.charts": "what charts show belongs to neither the endpoints nor the drawing",
+    "campshub.core.charts.bars": "one file for each kind of chart",
+    "campshub.core.charts.heat_map": "as above",
+    "campshub.core.charts.lines": "as above",
     "campshub.core.http.serializer": "a separate part, which benchmarks and tests use directly",
     "campshub.core.memoized": "a decorator for all modules; so far it saves something in one of them",
     "campshub.core.security.password_blocklist": "the list of passwords belongs beside their check",
     "campshub.core.security.signing": "the signature belongs to security, the manifest to partitions",
-    "campshub.reports.charts": "pages and the API will draw the same charts",
     "campshub.reports.formats.csv": "one file for each format",
-    "campshub.reports.typesetting.fonts": "finding fonts, which an operator reads when letters are missing",
+    "campshub.core.typesetting.fonts": "finding fonts, which an operator reads when letters are missing",
 }
 
 

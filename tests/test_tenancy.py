@@ -42,7 +42,7 @@ def body_of(operation: Operation, seeds: Seeds, *, whole: bool = False):
 
 def leaks(response, foreign: Seeds, sent_text: str = "") -> list[str]:
     """Return what a response contains of the other organization that the request did not contain."""
-    text = response.raw.get_data(as_text=True) + str(dict(response.headers))
+    text = response.raw.get_data().decode(errors="replace") + str(dict(response.headers))  # also of pictures
     found = set(UUIDS.findall(text)) & foreign.everything - set(UUIDS.findall(sent_text))
     return [*found, *([FOREIGN] if FOREIGN in text else [])]
 

@@ -4,7 +4,8 @@ import uuid
 from datetime import date, datetime
 from typing import ClassVar
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from campshub.core.db.models import (
@@ -272,8 +273,9 @@ class AttendanceStudentMonth(RollupBase, MarkCounts):
 class AttendanceStudentOutcome(RollupBase):
     """What a student's sessions of a month came to, in their order; stale together with the month's counts.
 
-    ``weeks`` has one text for each week that the month may touch: ``p`` for a mark in the rate that counts as attended,
-    ``m`` (missed) for any other mark in the rate. Runs across weeks, groups and months are read from these texts.
+    ``outcomes`` has a letter for each mark in the rate: ``p`` if it counts as attended, else ``m`` (missed). Runs
+    across groups and months are read from these texts. ``week_ends`` has, for each week that a month may touch, the
+    number of letters until its end.
     """
 
     __tablename__ = "attendance_student_outcomes"
@@ -282,7 +284,8 @@ class AttendanceStudentOutcome(RollupBase):
 
     student_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     month: Mapped[date] = mapped_column(primary_key=True)
-    weeks: Mapped[list[str]]
+    outcomes: Mapped[str]
+    week_ends: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
     last_attended_on: Mapped[date | None]
 
 

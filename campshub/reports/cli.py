@@ -19,6 +19,7 @@ from campshub.core.security.permissions import GRANTS, Role
 from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 from campshub.core.storage import Storage
+from campshub.core.typesetting.process import NoFonts, TypesettingFailed
 from campshub.reports.dates import PERIODS
 from campshub.reports.formats import FORMATS
 from campshub.reports.kinds import ReportKind, all_kinds
@@ -27,7 +28,6 @@ from campshub.reports.queries.schedules import organization_of
 from campshub.reports.row_store import RowStore
 from campshub.reports.service import rendering, requests
 from campshub.reports.tempdir import temporary_folder
-from campshub.reports.typesetting.process import NoFonts, TypesettingFailed
 
 reports = AppGroup("reports", help="Reports: registers, rosters, histories.")
 commands = (reports,)

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from campshub.core.charts import BarChart
+
 # A row: JSON values in the order of the columns (dates as YYYY-MM-DD, times as HH:MM).
 Row = Sequence[Any]
 
@@ -31,15 +33,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Chart:
-    """Bars, one for each label."""
-
-    title: str
-    bars: Sequence[tuple[str, float]]
-    unit: str = ""
-
-
-@dataclass(frozen=True)
 class Document:
     """A report's head and columns."""
 
@@ -49,7 +42,7 @@ class Document:
     generated_at: datetime  # in the organization's own time zone
     # The person or group, and the dates: one line each.
     subject: Sequence[str] = field(default_factory=tuple)
-    chart: Chart | None = None
+    chart: BarChart | None = None
     landscape: bool = False
     locale: str = "en"
     # The meaning of the marks, printed at the end.

@@ -4,7 +4,7 @@ The new rollups share the tables of stale keys of those that exist, so marking w
 there already become stale: reads are exact at once, and the worker counts them.
 
 Revision ID: 0040
-Revises: 0033
+Revises: 0039
 """
 
 import sqlalchemy as sa
@@ -65,7 +65,8 @@ def rollups() -> None:
         "attendance_student_outcomes",
         *uuids("organization_id", "student_id"),
         sa.Column("month", sa.Date(), nullable=False),
-        sa.Column("weeks", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("outcomes", sa.Text(), nullable=False),
+        sa.Column("week_ends", sa.ARRAY(sa.SmallInteger()), nullable=False),
         sa.Column("last_attended_on", sa.Date(), nullable=True),
         sa.PrimaryKeyConstraint("organization_id", "student_id", "month"),
     )

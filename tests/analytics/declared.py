@@ -6,6 +6,8 @@ from uuid import UUID
 from campshub.analytics.models import AttendanceAlert
 from campshub.core.db import writes
 from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.security.permissions import Role
+from tests.dates import today
 from tests.declared import Declared, Large
 
 ANALYTICS, ALERTS = "/api/attendance/analytics/", "/api/attendance/alerts/"
@@ -15,7 +17,14 @@ EVERY_STUDENT = "computed from all students of the organization, whose months an
 
 
 def seed(seeds):
-    """Raise two alerts about the first student."""
+    """Raise two alerts about the first student, and put two students at risk."""
+    admin = seeds.tenant.the(Role.ADMIN)
+    assert admin.patch("/api/organization/", {"at_risk_rate": 100}).status == 200
+    gym = admin.made("/api/attendance/sessions/", {"local_date": str(today()), "slot": "07:30"})["id"]
+    absent = [{"student_id": row["id"], "code": "absent"} for row in admin.get("/api/students/?limit=2").json["items"]]
+    marked = admin.put(f"/api/attendance/sessions/{gym}/records/", {"records": absent})
+    assert marked.json["summary"]["created"] == 2, marked.json
+    seeds.others |= {gym, *(row["id"] for row in marked.json["results"])}
     rows = [
         {
             "student_id": UUID(seeds.ids["student_id"]),
@@ -61,7 +70,8 @@ DECLARED = Declared(
         f"GET {STREAKS}": 1,
         f"GET {ANALYTICS}heat-map/": 1,
         f"GET {ANALYTICS}punctuality/": 1,
-        "GET /api/attendance/at-risk/": 1,
+        **{f"GET {ANALYTICS}{chart}/{end}/": 2 for chart in ("rates", "heat-map") for end in ("svg", "png")},
+        "GET /api/attendance/at-risk/": 2,  # the rules say how many months are read
         f"GET {ALERTS}": 1,
         f"POST {ALERT}acknowledge/": 3,
     },

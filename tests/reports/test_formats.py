@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, time
 import openpyxl
 import pytest
 
-from campshub.reports.document import Chart, Column, Document, Is
+from campshub.core.charts import BarChart
+from campshub.reports.document import Column, Document, Is
 from campshub.reports.formats import csv, xlsx
 
 COLUMNS = (
@@ -105,7 +106,7 @@ def test_rows_beyond_the_limit_of_a_sheet_go_to_another():
 
 def test_a_chart_has_its_own_sheet_with_its_values():
     document = Document(
-        "History", "Hill Camp", COLUMNS, AT, chart=Chart("By month", [("=2026-10", 90.0), ("2026-11", 80.5)])
+        "History", "Hill Camp", COLUMNS, AT, chart=BarChart("By month", [("=2026-10", 90.0), ("2026-11", 80.5)])
     )
 
     book = as_xlsx(row(), document=document)

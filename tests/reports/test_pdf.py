@@ -9,7 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from pypdf import PdfReader
 
-from campshub.reports.document import Chart, Column, Document, Is
+from campshub.core.charts import BarChart
+from campshub.reports.document import Column, Document, Is
 from campshub.reports.formats import TooManyRows, pdf
 from devstack.packages import find
 
@@ -197,7 +198,7 @@ def test_a_text_longer_than_a_page_continues_on_the_next(printed):
 
 
 def test_a_chart_is_drawn_with_its_description(printed):
-    chart = Chart("By month", [("2026-09", 80.0), ("2026-10", 95.0), ("2026-11", 60.0)], "%")
+    chart = BarChart("By month", [("2026-09", 80.0), ("2026-10", 95.0), ("2026-11", 60.0)], "%")
     path, _ = printed([[1, "Asha", ""]], chart=chart, template="student")
     text = text_of(path)
 

@@ -8,7 +8,7 @@ import pytest
 from pypdf import PdfReader
 
 from campshub.core.jobs.runner import Outcome, run_one
-from campshub.reports.typesetting import process
+from campshub.core.typesetting import process
 from tests.reports.conftest import MONDAY
 
 WEEK = {"from": str(MONDAY), "to": str(MONDAY + timedelta(days=4))}

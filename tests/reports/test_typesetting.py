@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import typst
 
-from campshub.reports.typesetting import child, fonts, process
+from campshub.core.typesetting import child, fonts, process
 
 
 def hostile(tmp_path, monkeypatch, template):
@@ -13,11 +13,10 @@ def hostile(tmp_path, monkeypatch, template):
     root.mkdir()
     (root / "hostile.typ").write_text(template)
     (tmp_path / "secret.txt").write_text("a secret")
-    monkeypatch.setattr(child, "TEMPLATES", root)
     for name, value in process._environment().items():
         monkeypatch.setenv(name, value)
     document = {"locale": "en"}
-    compiler, _ = child._compiler({"template": "hostile", "fonts": "", "document": document})
+    compiler, _ = child._compiler({"template": "hostile", "templates": str(root), "fonts": "", "document": document})
     return compiler
 
 

@@ -262,12 +262,14 @@ class World:
         outcomes = session.execute(select(of_students)).all()
         return {
             "sessions": {row.session_id: (row.rated, row.attended, row.late, row.minutes) for row in sessions},
-            "outcomes": {(row.student_id, row.month): (row.weeks, row.last_attended_on) for row in outcomes},
+            "outcomes": {
+                (row.student_id, row.month): (row.outcomes, row.week_ends, row.last_attended_on) for row in outcomes
+            },
         }
 
     def _expected_whole(self) -> dict[str, Any]:
         sessions: dict[Any, list[int]] = defaultdict(lambda: [0] * 4)
-        outcomes: dict[Any, list[Any]] = defaultdict(lambda: [[""] * 6, None])
+        outcomes: dict[Any, list[Any]] = defaultdict(lambda: ["", [0] * 6, None])
         for day, meeting, student, counts_as, in_rate, minutes in self.sql(
             "SELECT local_date, session_id, student_id, counts_as, in_rate, minutes FROM attendance_records"
             " WHERE organization_id = %s ORDER BY local_date, session_id",
@@ -280,9 +282,11 @@ class World:
             found = outcomes[student, first]
             monday = first - timedelta(days=first.weekday())
             if in_rate:
-                found[0][(day - monday).days // 7] += "p" if is_there else "m"
+                found[0] += "p" if is_there else "m"
+                week = (day - monday).days // 7
+                found[1] = [count + (number >= week) for number, count in enumerate(found[1])]
             if is_there:
-                found[1] = day
+                found[2] = day
         return {
             "sessions": {key: tuple(counts) for key, counts in sessions.items()},
             "outcomes": {key: tuple(found) for key, found in outcomes.items()},

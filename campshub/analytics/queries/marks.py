@@ -47,14 +47,7 @@ def by_day(principal: Principal, *, first_date: Any, last_date: Any, group_id: A
 def by_session(principal: Principal, *, first_date: Any, last_date: Any, group_id: Any, student_id: Any) -> Subquery:
     """Return the counts of the marks that the principal sees, by session."""
     if has_rollup(principal, student_id):
-        counts = _current(
-            SESSIONS,
-            AttendanceSessionCount,
-            principal,
-            first_date=first_date,
-            last_date=last_date,
-            group_id=group_id,
-        )
+        counts = of_sessions(principal, first_date=first_date, last_date=last_date, group_id=group_id)
         marked = counts.c.present + counts.c.late + counts.c.left_early + counts.c.absent + counts.c.excused
         columns = [counts.c.session_id, counts.c.local_date, marked.label("marked"), counts.c.rated, counts.c.attended]
         return select(*columns).subquery("by_session")
@@ -69,6 +62,12 @@ def by_session(principal: Principal, *, first_date: Any, last_date: Any, group_i
         .group_by(mark.session_id, mark.local_date)
         .subquery("by_session")
     )
+
+
+def of_sessions(principal: Principal, *, first_date: Any, last_date: Any, group_id: Any) -> Subquery:
+    """Return all counts of the marks of visible groups, by session."""
+    dates = {"first_date": first_date, "last_date": last_date}
+    return _current(SESSIONS, AttendanceSessionCount, principal, group_id=group_id, **dates)
 
 
 def chosen_marks(

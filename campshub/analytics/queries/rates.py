@@ -10,14 +10,17 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, cast, literal_column, select
+from sqlalchemy import BigInteger, Text, and_, cast, literal_column, select
 
+from campshub.accounts.models import Organization
 from campshub.analytics.queries import marks, scheduled
 from campshub.analytics.queries.periods import Period, PeriodUnit, periods, resolved
 from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
-from campshub.core.security.principal import Principal
-from campshub.students.queries import groups, students
+from campshub.core.errors import NotFound
+from campshub.core.security.principal import Principal, visible_to
+from campshub.students.models import Group, Student
+from campshub.students.names import full_name
 
 DIGITS = 4
 _COUNTS = ("scheduled", "not_taken", "marked", "rated", "attended")
@@ -51,18 +54,11 @@ def list_rates(
     last_date = wanted[-1].last_date
     if share is Basis.SCHEDULED:  # later sessions cannot have been taken yet
         last_date = min(last_date, principal.today(now))
-    found = session.execute(
-        _days(
-            principal,
-            basis=share,
-            first_date=before.first_date,
-            last_date=last_date,
-            group_id=group_id,
-            student_id=student_id,
-        )
-    ).all()
+    of: dict[str, Any] = {"group_id": group_id, "student_id": student_id}
+    query = _days(principal, basis=share, first_date=before.first_date, last_date=last_date, **of)
+    found = session.execute(query).all()
     if not found:
-        require_visible(session, principal, group_id=group_id, student_id=student_id)
+        require_visible(session, principal, **of)
     counts = [_added_up(found, period, share) for period in (before, *wanted)]
     rates = [rate_of(one, share) for one in counts]
     items = [
@@ -78,10 +74,8 @@ def require_visible(session: Session, principal: Principal, *, group_id: UUID | 
 
     :raises NotFound: the principal sees no such group or student.
     """
-    if group_id is not None:
-        groups.require_visible_group(session, principal, group_id)
-    if student_id is not None:
-        students.get_student(session, principal, student_id)
+    if group_id is not None or student_id is not None:
+        get_subject(session, principal, group_id=group_id, student_id=student_id)
 
 
 def rate_of(counts: dict[str, int | None], basis: Basis) -> float | None:
@@ -89,6 +83,46 @@ def rate_of(counts: dict[str, int | None], basis: Basis) -> float | None:
     rated, attended = counts["rated"] or 0, counts["attended"] or 0
     whole = rated if basis is Basis.TAKEN else rated + (counts["not_taken"] or 0)
     return round(attended / whole, DIGITS) if whole else None
+
+
+def get_subject(session: Session, principal: Principal, *, group_id: UUID | None, student_id: UUID | None) -> str:
+    """Return the name of what figures are about: a student, a group or the organization.
+
+    :raises NotFound: the principal sees no such group or student.
+    """
+    if student_id is None and group_id is None:
+        name: str = session.execute(_organization(principal)).one().name
+        return name
+    found = session.execute(_subject(principal, group_id=group_id, student_id=student_id)).one_or_none()
+    if found is None:
+        raise NotFound
+    student = full_name(found.given_name, found.family_name) if student_id is not None else ""
+    return ", ".join(part for part in (student, found.group_name) if part)
+
+
+@prepared
+def _organization(principal: Principal) -> AnySelect:
+    return select(Organization.name).where(Organization.id == principal.organization_id)
+
+
+@prepared
+def _subject(principal: Principal, *, group_id: Any, student_id: Any) -> AnySelect:
+    """Return the names of a visible student, of a visible group, or of both."""
+    student: Any = Student
+    of_group = and_(visible_to(principal, Group), Group.deleted_at.is_(None))
+    of_student = and_(visible_to(principal, student), student.deleted_at.is_(None))
+    no_name = cast(literal_column("NULL"), Text)
+    if student_id is None:
+        return select(Group.name.label("group_name")).where(of_group, Group.id == group_id)
+    names = [student.given_name, student.family_name]
+    if group_id is None:
+        return select(*names, no_name.label("group_name")).where(of_student, student.id == student_id)
+    both = and_(Group.organization_id == student.organization_id, Group.id == group_id)
+    return (
+        select(*names, Group.name.label("group_name"))
+        .join(Group, both)
+        .where(of_student, of_group, student.id == student_id)
+    )
 
 
 @prepared

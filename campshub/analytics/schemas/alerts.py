@@ -37,7 +37,7 @@ class AtRiskOut(fields.Out):
     rate = fields.Float(required=True, allow_none=True, most=1)
     missed_in_a_row = ma.Integer(required=True)
     last_attended_on = ma.Date(
-        required=True, allow_none=True, metadata={"description": "Null: not within the last four months."}
+        required=True, allow_none=True, metadata={"description": "Null: not in the months that the rules need."}
     )
     reasons = ma.List(ma.Nested(ReasonOut), required=True)
 

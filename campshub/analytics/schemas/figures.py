@@ -8,10 +8,8 @@ from campshub.analytics.queries.rates import Basis
 from campshub.attendance.schemas.records import DateRange
 from campshub.core.http.schemas import fields
 
-FORMATS = ("svg", "png")
 _RATE = "Attended as a share of all that count, 0 to 1; null if nothing counts."
 _TAKEN = "`taken`: marks that count in the rate. `scheduled`: also marks that were scheduled and are not taken."
-_FORMAT = "The format of the picture."
 
 
 class _Of(DateRange):
@@ -30,18 +28,6 @@ class RatesFilter(_Of):
         one_of=PeriodUnit, load_default=PeriodUnit.DAY.value, metadata={"description": "The unit of the periods."}
     )
     basis = fields.Text(one_of=Basis, load_default=Basis.TAKEN.value, metadata={"description": _TAKEN})
-
-
-class RatesChartFilter(RatesFilter):
-    """Rates by period, and the format of the chart."""
-
-    format = fields.Text(one_of=FORMATS, load_default="svg", metadata={"description": _FORMAT})
-
-
-class HeatMapChartFilter(FiguresFilter):
-    """A range of dates, and the format of the chart."""
-
-    format = fields.Text(one_of=FORMATS, load_default="svg", metadata={"description": _FORMAT})
 
 
 class StreaksFilter(fields.Filter):

@@ -37,7 +37,7 @@ def scan(session: Session, organization_id: UUID, *, now: datetime) -> Scan:
     principal = Principal(PLATFORM_ID, organization_id, Role.ADMIN.value, zone)
     met = {
         (row["student_id"], reason["rule"]): reason
-        for row in at_risk.every_at_risk(session, principal, now=now)
+        for row in at_risk.every_at_risk(session, principal, today=principal.today(now))
         for reason in row["reasons"]
     }
     resolved = _resolve(session, organization_id, set(met), now)

@@ -4,7 +4,20 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Float, and_, case, cast, exists, func, literal_column, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Float,
+    SmallInteger,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
 from campshub.attendance.models import (
@@ -34,7 +47,7 @@ from campshub.students.queries import students
 MONTHS_BACK = 11
 _PRECISION = 10_000  # of a rate: four digits
 _COUNTS = (*COUNTS_AS, "rated", "attended", "minutes")
-# The letters of ``AttendanceStudentOutcome.weeks``; literals, so that the database can presort the aggregates.
+# The letters of ``AttendanceStudentOutcome.outcomes``; literals, so that the database can presort the aggregates.
 ATTENDED_ONE: ColumnElement[Any] = literal_column("'p'")
 MISSED_ONE: ColumnElement[Any] = literal_column("'m'")
 _NOTHING: ColumnElement[Any] = literal_column("''")
@@ -93,12 +106,14 @@ def _outcomes() -> AnySelect:
     there = mark.counts_as.in_(ATTENDED)
     order = (mark.local_date, meeting.starts_at.nulls_first(), meeting.slot.nulls_first(), mark.session_id)
     outcomes = func.string_agg(case((there, ATTENDED_ONE), else_=MISSED_ONE), aggregate_order_by(_NOTHING, *order))
-    week = (week_of(mark.local_date) - week_of(month)) / _DAYS_OF_WEEK
-    weeks = [func.coalesce(outcomes.filter(mark.in_rate, week == number), _NOTHING) for number in range(WEEKS_OF_MONTH)]
+    week = (week_of(mark.local_date) - week_of(month)) // _DAYS_OF_WEEK
+    ends = [cast(func.count().filter(mark.in_rate, week <= number), SmallInteger) for number in range(WEEKS_OF_MONTH)]
     return _in_order(
         AttendanceStudentOutcome,
         select(
-            *(mark.organization_id, mark.student_id, month.label("month"), array(weeks).label("weeks")),
+            *(mark.organization_id, mark.student_id, month.label("month")),
+            func.coalesce(outcomes.filter(mark.in_rate), _NOTHING).label("outcomes"),
+            array(ends).label("week_ends"),
             func.max(mark.local_date).filter(there).label("last_attended_on"),
         )
         .join(meeting, and_(meeting.organization_id == mark.organization_id, meeting.id == mark.session_id))

@@ -8,11 +8,12 @@ from typing import IO, Any
 
 import orjson
 
-from campshub.reports import charts
+from campshub.core import charts
+from campshub.core.typesetting import process
 from campshub.reports.document import Column, Document, Is, Row
 from campshub.reports.formats import Printed, TooManyRows
-from campshub.reports.typesetting import process
 
+TEMPLATES = Path(__file__).parents[1] / "templates"
 MEDIA_TYPE, SUFFIX = "application/pdf", "pdf"
 MOST_ROWS = 20_000
 # Tags take about 100 MiB per thousand rows, and are lost when files are joined.
@@ -117,6 +118,7 @@ class _Renderer:
         return process.run(
             {
                 "command": command,
+                "templates": str(TEMPLATES),
                 "template": document.template,
                 "fonts": self._fonts,
                 "is_tagged": self._is_tagged,
@@ -159,7 +161,7 @@ def _head(document: Document) -> dict[str, Any]:
             }
             for column in document.columns
         ],
-        "chart": {"svg": charts.svg(chart), "description": charts.description(chart)} if chart is not None else None,
+        "chart": {"svg": charts.as_svg(chart), "description": chart.description} if chart is not None else None,
         "summary": [_texts(document.columns, row) for row in document.summary],
         "is_first": True,
         "is_last": True,

@@ -6,7 +6,8 @@ from typing import IO, Any
 
 import xlsxwriter
 
-from campshub.reports.document import Chart, Column, Document, Is, Row
+from campshub.core.charts import BarChart
+from campshub.reports.document import Column, Document, Is, Row
 from campshub.reports.formats import Printed
 from campshub.reports.formats.csv import harmless
 
@@ -117,7 +118,7 @@ class _Sheets:
         self._sheet.write_string(row, index, text[:MOST_CHARACTERS], as_ or quoted)
 
 
-def _chart(book: Any, chart: Chart) -> None:
+def _chart(book: Any, chart: BarChart) -> None:
     """Draw the chart on a separate sheet, next to its values."""
     sheet = book.add_worksheet("Chart")
     sheet.set_column(0, 0, 16)

@@ -16,11 +16,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, tuple_
 
+from campshub.core.charts import BarChart
 from campshub.core.db.session import Session
 from campshub.core.http.schemas import fields
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
-from campshub.reports.document import Chart, Column, Row
+from campshub.reports.document import Column, Row
 from campshub.students import names
 
 Sums = dict[str, Any]
@@ -123,7 +124,7 @@ class ReportKind(ABC):
     ) -> Part:
         """Read the next rows that the principal sees; update the sums for the chart."""
 
-    def chart(self, sums: Sums) -> Chart | None:  # noqa: ARG002 - most kinds have none
+    def chart(self, sums: Sums) -> BarChart | None:  # noqa: ARG002 - most kinds have none
         """Return the chart of the rows; None if the kind has no chart."""
         return None
 

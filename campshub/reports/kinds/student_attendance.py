@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from campshub.attendance.models import ATTENDED
+from campshub.core.charts import BarChart
 from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal
-from campshub.reports.document import Chart, Column, Is
+from campshub.reports.document import Column, Is
 from campshub.reports.kinds import Part, ReportArguments, ReportKind, Sums, clock, full_name, kind, marks, student
 from campshub.students.queries import students
 
@@ -66,7 +67,7 @@ class StudentAttendanceReport(ReportKind):
             rows.append([row.local_date.isoformat(), row.group_name, row.slot, row.code, *times, row.note])
         return Part.by_date(rows, found, self.at_once)
 
-    def chart(self, sums: Sums) -> Chart | None:
+    def chart(self, sums: Sums) -> BarChart | None:
         """Return the rate of each month."""
         bars = [(month, round(100 * there / rated, 1)) for month, (there, rated) in sorted(sums.items()) if rated]
-        return Chart("Attendance by month", bars, "%") if bars else None
+        return BarChart("Attendance by month", bars, "%") if bars else None

@@ -6,11 +6,12 @@ from uuid import UUID
 
 from sqlalchemy import and_, case, func, select
 
+from campshub.core.charts import BarChart
 from campshub.core.dates import week_start
 from campshub.core.db.session import Session
 from campshub.core.security.permissions import Permission
 from campshub.core.security.principal import Principal, visible_to
-from campshub.reports.document import Chart, Column, Is
+from campshub.reports.document import Column, Is
 from campshub.reports.kinds import Part, ReportArguments, ReportKind, Sums, beyond, full_name, kind, student
 from campshub.students.queries import students
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutSet
@@ -71,10 +72,10 @@ class StudentTrainingReport(ReportKind):
             rows.append([row.local_date.isoformat(), titles[row.log_id], row.name, *totals])
         return Part.by_date(rows, logs, self.at_once)
 
-    def chart(self, sums: Sums) -> Chart | None:
+    def chart(self, sums: Sums) -> BarChart | None:
         """Return the volume of each week, by its Monday."""
         bars = [(monday[5:], _kg(grams) or 0) for monday, grams in sorted(sums.items())]
-        return Chart("Volume by week, kg", bars) if bars else None
+        return BarChart("Volume by week, kg", bars) if bars else None
 
     def legend(self, session: Session, principal: Principal) -> str:
         """Return the meaning of the columns."""

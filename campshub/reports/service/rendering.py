@@ -27,6 +27,7 @@ from campshub.core.security.principal import Principal
 from campshub.core.security.stream_encryption import EncryptingWriter
 from campshub.core.service_base import Services
 from campshub.core.storage import path_of
+from campshub.core.typesetting.process import NoFonts
 from campshub.reports.access_snapshot import AccessSnapshot
 from campshub.reports.document import Document
 from campshub.reports.formats import Printed, TooManyRows
@@ -35,7 +36,6 @@ from campshub.reports.models import Report, ReportSchedule
 from campshub.reports.queries.schedules import organization_of
 from campshub.reports.row_store import RowStore, file_identity
 from campshub.reports.tempdir import temporary_folder
-from campshub.reports.typesetting.process import NoFonts
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -3,6 +3,7 @@
 import os
 import subprocess  # one fixed command, without a shell  # nosec B404
 import sys
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import orjson
 import campshub
 
 LIMIT_S = 300
-_COMMAND = [sys.executable, "-m", "campshub.reports.typesetting.child"]
+PICTURE_LIMIT_S = 20
+_COMMAND = [sys.executable, "-m", "campshub.core.typesetting.child"]
 _ROOT = Path(campshub.__file__).parents[1]
 # The child cannot load Typst packages over the network: every proxy is a closed port.
 _CLOSED_PROXY = "http://127.0.0.1:9"
@@ -54,6 +56,16 @@ def run(request: dict[str, Any], *, limit_s: float | None = None) -> dict[str, A
     if reply.get("problem") == "no_fonts":
         raise NoFonts
     return reply
+
+
+def png_of(layers: dict[str, Any], *, fonts: str, locale: str) -> bytes:
+    """Return a picture (``charts.as_layers``) as PNG, with two pixels for each of the SVG's.
+
+    :raises NoFonts: no font was found.
+    :raises TypesettingFailed: it ended without a reply.
+    """
+    request = {"command": "picture", **layers, "fonts": fonts, "locale": locale}
+    return b64decode(run(request, limit_s=PICTURE_LIMIT_S)["png"])
 
 
 def _environment() -> dict[str, str]:

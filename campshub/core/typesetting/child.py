@@ -1,17 +1,20 @@
-"""The child process: render a document, count its pages, or join files; JSON on stdin and stdout.
+"""The child process: render a document or a picture, count pages, or join files; JSON on stdin and stdout.
 
-Typst reads the templates' folder and fonts. The document is passed as data, and no packages can be loaded.
+Typst reads fonts and the folder with the templates that the request names. The document is passed as data, and no
+packages can be loaded.
 """
 
 import signal
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+OWN_TEMPLATES = Path(__file__).parent / "templates"
+_PIXELS_PER_INCH = 192  # two for each pixel of an SVG, of which an inch has 96
 _NO_PACKAGES = "/nonexistent"
 _NO_STANDARD: list[Any] = []
 
@@ -40,6 +43,15 @@ def count_pages(request: dict[str, Any]) -> dict[str, Any]:
     return {"pages": orjson.loads(compiler.query("<pages>", field="value", one=True))}
 
 
+def picture(request: dict[str, Any]) -> dict[str, Any]:
+    """Return a picture as PNG, in base64: an SVG with texts on top of it."""
+    document = {name: request[name] for name in ("svg", "texts", "locale")}
+    compiler, _ = _compiler({**request, "document": document, "templates": str(OWN_TEMPLATES), "template": "picture"})
+    if compiler is None:
+        return {"problem": "no_fonts"}
+    return {"png": b64encode(compiler.compile(format="png", ppi=_PIXELS_PER_INCH)).decode()}
+
+
 def join(request: dict[str, Any]) -> dict[str, Any]:
     """Join files into one, with the title, language and bookmarks of the first."""
     from pypdf import PdfWriter  # noqa: PLC0415 - the other commands do without
@@ -58,7 +70,7 @@ def _compiler(request: dict[str, Any]) -> tuple[Any, Any]:
     """Return a compiler for a document, and its fonts; None instead of a compiler if there are no fonts."""
     import typst  # noqa: PLC0415 - joining does without
 
-    from campshub.reports.typesetting.fonts import Fonts  # noqa: PLC0415 - as Typst
+    from campshub.core.typesetting.fonts import Fonts  # noqa: PLC0415 - as Typst
 
     document = request["document"]
     fonts = Fonts(request["fonts"], document["locale"])
@@ -67,8 +79,8 @@ def _compiler(request: dict[str, Any]) -> tuple[Any, Any]:
     document = fonts.printable(document)
     document["fonts"] = fonts.used()
     compiler = typst.Compiler(
-        str(TEMPLATES / f"{request['template']}.typ"),
-        root=str(TEMPLATES),
+        str(Path(request["templates"]) / f"{request['template']}.typ"),
+        root=request["templates"],
         font_paths=fonts.typst,
         ignore_system_fonts=True,
         sys_inputs={"document": orjson.dumps(document).decode()},
@@ -82,6 +94,7 @@ _COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "render": render,
     "count_pages": count_pages,
     "join": join,
+    "picture": picture,
 }
 
 
