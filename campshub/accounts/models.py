@@ -55,6 +55,8 @@ class Organization(VersionedBase):
         CheckConstraint("late_after_minutes BETWEEN 0 AND 240", name="late_after_minutes"),
         CheckConstraint("left_early_before_minutes BETWEEN 0 AND 240", name="left_early_before_minutes"),
         CheckConstraint("check_in_days_back BETWEEN 1 AND 60", name="check_in_days_back"),
+        CheckConstraint("open_gym_closes_at ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'", name="open_gym_closes_at"),
+        CheckConstraint("open_gym_hours BETWEEN 1 AND 24", name="open_gym_hours"),
         CheckConstraint("check_in_ways <@ ARRAY['card', 'code', 'personal_code', 'search']", name="check_in_ways"),
         CheckConstraint("at_risk_rate BETWEEN 1 AND 100", name="at_risk_rate"),
         CheckConstraint("at_risk_weeks BETWEEN 1 AND 12", name="at_risk_weeks"),
@@ -91,8 +93,9 @@ class Organization(VersionedBase):
     check_in_days_back: Mapped[int] = mapped_column(default=7, server_default="7")  # older events are refused
     # The networks from which students may use QR codes; none: from all.
     check_in_networks: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
-    # How kiosks may recognise students.
-    check_in_ways: Mapped[list[str]] = mapped_column(server_default=text("'{card,personal_code}'"))
+    open_gym_hours: Mapped[int] = mapped_column(default=4, server_default="4")  # until a visit ends automatically
+    open_gym_closes_at: Mapped[str | None]  # the local time at which visits end at the latest
+    check_in_ways: Mapped[list[str]] = mapped_column(server_default=text("'{card,personal_code}'"))  # at kiosks
     # The rules of the at-risk list; None: the rule is off.
     at_risk_rate: Mapped[int | None]  # per cent
     at_risk_weeks: Mapped[int] = mapped_column(default=4, server_default="4")  # of the rate

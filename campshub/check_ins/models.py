@@ -1,12 +1,13 @@
-"""Check-in events, and what students check in with: cards, and codes that work once."""
+"""Check-in events, visits of open gym, and what students check in with: cards, and codes that work once."""
 
 import uuid
 from datetime import date, datetime
 from typing import ClassVar
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary
+from sqlalchemy import CheckConstraint, Index, LargeBinary, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from campshub.attendance.models import SOURCES
 from campshub.core.db.models import (
     PERSONAL,
     SECRET,
@@ -51,8 +52,8 @@ class CheckInEvent(TenantBase):
     )
 
     student_id: Mapped[uuid.UUID]
-    session_id: Mapped[uuid.UUID]
-    local_date: Mapped[date]  # the session's, which selects the month of the record
+    session_id: Mapped[uuid.UUID | None]  # None: a visit of open gym
+    local_date: Mapped[date]  # the session's, which selects the month of the record; without one, that of the event
     kind: Mapped[str]
     way: Mapped[str]
     at: Mapped[datetime]
@@ -100,6 +101,40 @@ class StudentCard(TenantBase, CreatedByClient):
     number: Mapped[str] = mapped_column(info=PERSONAL)
 
 
+class Visit(TenantBase):
+    """A stay of a student in open gym, with the id of the event that began it.
+
+    It is not partitioned: there is one row per visit and not one per student and session, and that a student has one
+    open visit is a unique index, which a partitioned table could enforce only within each day.
+    """
+
+    __tablename__ = "visits"
+    __tag__ = "visits"
+    __audited__: ClassVar[bool] = False  # it follows from events
+    __person__: ClassVar[str] = "student_id"
+    __table_args__ = (
+        tenant_foreign_key("student_id", "students"),
+        tenant_foreign_key("device_id", "api_keys"),
+        CheckConstraint("checked_out_at >= checked_in_at", name="out_after_in"),
+        CheckConstraint("checked_out_at IS NOT NULL OR NOT is_automatic", name="ended_automatically"),
+        CheckConstraint(f"source IN {SOURCES}", name="source"),
+        tenant_index("student_id", name="uq_visits_open", unique=True, postgresql_where=text("checked_out_at IS NULL")),
+        Index("ix_visits_open_since", "checked_in_at", postgresql_where=text("checked_out_at IS NULL")),
+        tenant_index("student_id", "checked_in_at"),
+        tenant_index("checked_in_at"),
+        tenant_index("device_id"),
+    )
+
+    student_id: Mapped[uuid.UUID]
+    local_date: Mapped[date]  # of the check-in
+    checked_in_at: Mapped[datetime]
+    checked_out_at: Mapped[datetime | None]
+    is_automatic: Mapped[bool] = mapped_column(default=False, server_default="false")  # no one has checked out
+    source: Mapped[str]
+    device_id: Mapped[uuid.UUID | None]
+
+
 expires(CheckInCode, "expires_at < now() - INTERVAL '1 day'")
 everyone_sees(CheckInCode)
 everyone_sees(StudentCard)
+everyone_sees(Visit)

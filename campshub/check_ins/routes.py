@@ -6,6 +6,7 @@ from uuid import UUID
 from campshub.attendance.service.marking import MarkRemovedMeanwhile
 from campshub.check_ins import schemas
 from campshub.check_ins.queries import cards as card_reads
+from campshub.check_ins.queries import visits as visit_reads
 from campshub.check_ins.service import cards, events, personal_codes, qr, refusals
 from campshub.core.errors import IdTaken, MonthUnavailable, NotFound, RateLimited
 from campshub.core.http.decorators import named, needs, secret
@@ -24,7 +25,10 @@ session_qr = Blueprint(
 student_check_ins = Blueprint(
     "student_check_ins", __name__, url_prefix="/api/students", description="What a student checks in with."
 )
-blueprints = (check_ins, session_qr, student_check_ins)
+occupancy = Blueprint(
+    "occupancy", __name__, url_prefix="/api/attendance/occupancy", description="How many people are in open gym."
+)
+blueprints = (check_ins, session_qr, student_check_ins, occupancy)
 
 _REFUSALS = (
     refusals.OneWay,
@@ -79,7 +83,7 @@ class SessionQr(Resource):
     @session_qr.query(schemas.SessionQrFilter)
     @session_qr.answers(schemas.SessionQrOut, raises=(NotFound, refusals.SessionClosed))
     def get(self, session_id: UUID, *, picture: str | None) -> Any:
-        """Show the current QR code, for a screen that asks again every 15 seconds."""
+        """Show the current QR code, for a screen that asks again every 10 seconds."""
         return qr.show(
             self.session, self.principal, self.services, session_id=session_id, picture=picture, now=self.now
         )
@@ -92,10 +96,18 @@ class PersonalCode(Resource):
     @needs(Permission.ATTENDANCE_CHECK_IN)
     @named("issueCheckInCode")
     @secret
+    @student_check_ins.body(schemas.CheckInCodeIn)
     @student_check_ins.answers(schemas.CheckInCodeOut, raises=(NotFound,))
-    def post(self, student_id: UUID) -> Any:
-        """Issue a code that works once, for five minutes; an earlier one is not valid any more."""
-        return personal_codes.issue(self.session, self.principal, self.services, student_id=student_id, now=self.now)
+    def post(self, student_id: UUID, *, valid_minutes: int) -> Any:
+        """Issue a code that works once; an earlier one is not valid any more."""
+        return personal_codes.issue(
+            self.session,
+            self.principal,
+            self.services,
+            student_id=student_id,
+            valid_minutes=valid_minutes,
+            now=self.now,
+        )
 
 
 @student_check_ins.route("/<uuid:student_id>/cards/")
@@ -103,7 +115,7 @@ class StudentCards(Resource):
     """The cards of a student."""
 
     @needs(Permission.STUDENTS_WRITE)
-    @student_check_ins.answers_page(schemas.StudentCardOut, sorts=("created",))
+    @student_check_ins.answers_page(schemas.StudentCardOut, sorts=("created",), raises=(NotFound,))
     def get(self, student_id: UUID, *, page: Any) -> Any:
         """List the cards of a student."""
         return card_reads.list_cards(self.session, self.principal, student_id, page=page)
@@ -131,3 +143,26 @@ class OneStudentCard(Resource):
     def delete(self, student_id: UUID, card_id: UUID) -> None:
         """Remove a card."""
         cards.remove(self.session, self.principal, student_id=student_id, card_id=card_id, expected=self.if_match)
+
+
+@occupancy.route("/")
+class OpenGymOccupancy(Resource):
+    """The people who are there now."""
+
+    @needs(Permission.ATTENDANCE_READ)
+    @occupancy.answers(schemas.OccupancyOut)
+    def get(self) -> Any:
+        """Show how many people are in open gym."""
+        return visit_reads.occupancy(self.session, self.principal)
+
+
+@occupancy.route("/hours/")
+class OpenGymHours(Resource):
+    """The people by hour."""
+
+    @needs(Permission.ATTENDANCE_READ)
+    @occupancy.query(schemas.HoursFilter)
+    @occupancy.answers(schemas.HoursOut)
+    def get(self, **dates: Any) -> Any:
+        """Show how many people were in open gym in each hour of a range of dates; the last seven days by default."""
+        return visit_reads.occupancy_by_hour(self.session, self.principal, today=self.today, **dates)

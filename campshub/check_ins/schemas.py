@@ -28,7 +28,9 @@ class CheckInIn(fields.In):
     id = fields.Id(required=True, metadata={"description": _ID})
     kind = fields.Text(required=True, one_of=KINDS)
     at = fields.Instant(allow_none=True, metadata={"description": "The device's time; default: the server's."})
-    session_id = fields.Id(allow_none=True, metadata={"description": "The session; or name the group."})
+    session_id = fields.Id(
+        allow_none=True, metadata={"description": "The session, or name the group; neither: a visit of open gym."}
+    )
     group_id = fields.Id(
         allow_none=True, metadata={"description": "The session of this group that is nearest in time is chosen."}
     )
@@ -64,6 +66,17 @@ class CheckInRecordOut(MarkOut):
     marked_by = fields.Id(required=True, allow_none=True)
 
 
+class VisitOut(fields.Out):
+    """A visit of open gym."""
+
+    id = fields.Id(required=True)
+    checked_in_at = ma.AwareDateTime(required=True)
+    checked_out_at = ma.AwareDateTime(required=True, allow_none=True)
+    is_automatic = fields.Boolean(
+        required=True, metadata={"description": "It was ended because no one had checked out."}
+    )
+
+
 class CheckInOut(fields.Out):
     """A recorded event, with the record of its student as it is now."""
 
@@ -71,12 +84,18 @@ class CheckInOut(fields.Out):
     outcome = fields.Text(required=True, one_of=_OUTCOMES)
     kind = fields.Text(required=True, one_of=KINDS)
     at = ma.AwareDateTime(required=True)
-    session_id = fields.Id(required=True)
+    session_id = fields.Id(required=True, allow_none=True, metadata={"description": "Null: a visit of open gym."})
     student_id = fields.Id(required=True)
     student_name = fields.Text(
         required=True, allow_none=True, metadata={"description": "The name to greet the student with."}
     )
     record = ma.Nested(CheckInRecordOut, required=True, allow_none=True)
+    visit = ma.Nested(
+        VisitOut,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Without a session: the student's last visit, if there is one."},
+    )
 
 
 class CheckInResultOut(CheckInOut):
@@ -124,6 +143,14 @@ class SessionQrOut(fields.Out):
     png = fields.Text(required=True, allow_none=True, metadata={"description": "In base64."})
 
 
+class CheckInCodeIn(fields.In):
+    """How long a personal code is valid."""
+
+    example = fields.Example(valid_minutes=5)
+
+    valid_minutes = fields.Integer(load_default=5, least=1, most=15)
+
+
 class CheckInCodeOut(fields.Out):
     """A personal code, which only this response contains."""
 
@@ -148,3 +175,31 @@ class StudentCardOut(fields.Out):
     number = fields.Text(required=True)
     created_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)
+
+
+class OccupancyOut(fields.Out):
+    """How many people are in open gym."""
+
+    present = ma.Integer(required=True)
+
+
+class HoursFilter(fields.Filter):
+    """A range of at most 31 days."""
+
+    first_date = fields.LocalDate(data_key="from", load_default=None)
+    last_date = fields.LocalDate(data_key="to", load_default=None)
+
+
+class HourOut(fields.Out):
+    """The people who were in open gym in an hour."""
+
+    begins_at = ma.AwareDateTime(required=True)
+    local_date = ma.Date(required=True)
+    hour = ma.Integer(required=True, metadata={"description": "The local hour in which it begins."})
+    people = ma.Integer(required=True)
+
+
+class HoursOut(fields.Out):
+    """Occupancy by hour."""
+
+    items = ma.List(ma.Nested(HourOut), required=True)

@@ -31,6 +31,8 @@ def one_event(seeds, _client):
 DECLARED = Declared(
     seed=seed,
     budgets={
+        "GET /api/attendance/occupancy/": 1,
+        "GET /api/attendance/occupancy/hours/": 1,
         f"GET {CARDS}": 1,
         f"POST {CARDS}": 4,  # the student is looked up; the number is personal, so the log needs the student's key
         f"GET {CARDS}<uuid:card_id>/": 1,
@@ -45,9 +47,11 @@ DECLARED = Declared(
         f"POST {CHECK_INS}bulk/": lambda seeds, client: {"events": [one_event(seeds, client)]},
     },
     schemas={"CheckInIn": {"session_id": None, "student_id": None}, "StudentCardIn": {"number": lambda: new_id().hex}},
-    texts=frozenset({"qr", "personal_code"}),
+    texts=frozenset({"qr", "personal_code", "check_in_networks", "open_gym_closes_at"}),
+    values={"check_in_networks": "203.0.113.0/24", "open_gym_closes_at": "22:00"},
+    instead={"group_id": "session_id"},
     lists={CARDS: {"sort created": FEW_CARDS}},
-    unstamped=frozenset({"check_in_events", "check_in_codes", "student_cards"}),
+    unstamped=frozenset({"check_in_events", "check_in_codes", "student_cards", "visits"}),
     creates={f"POST {CARDS}": 7},  # see its budget
     conflicts=conflicts,
     others={f"POST {CARDS}": {"number": "Another"}},

@@ -16,7 +16,7 @@ def refusal(response):
 
 @pytest.fixture
 def code_for(api):
-    return lambda student, by=None: (by or api).made(f"/api/students/{student}/check-in-code/", None)["code"]
+    return lambda student, by=None: (by or api).made(f"/api/students/{student}/check-in-code/", {})["code"]
 
 
 def test_a_personal_code_works_once(meeting, kiosk, code_for, sql, tenant):
@@ -63,7 +63,7 @@ def test_a_refused_check_in_does_not_use_the_code_up(meeting, kiosk, student, co
 def test_a_new_code_replaces_the_earlier_one_and_both_expire(meeting, kiosk, api, code_for, stack, database):
     made, device = meeting(1), kiosk()
     first = code_for(made.students[0])
-    made_at = api.post(f"/api/students/{made.students[0]}/check-in-code/").json
+    made_at = api.post(f"/api/students/{made.students[0]}/check-in-code/", {}).json
     assert datetime.fromisoformat(made_at["expires_at"]) < moment(6)
 
     assert refusal(device.post(URL, event(made.session, personal_code=first))) == (422, "code_not_valid")
@@ -76,9 +76,9 @@ def test_students_get_their_own_code_and_devices_none(meeting, kiosk, tenant, st
     client = tenant.the(Role.CLIENT)
     own, foreign = student(user_id=str(client.user_id))["id"], student()["id"]
 
-    assert client.post(f"/api/students/{own}/check-in-code/").status == 200
-    assert client.post(f"/api/students/{foreign}/check-in-code/").status == 404
-    assert kiosk().post(f"/api/students/{own}/check-in-code/").status == 403
+    assert client.post(f"/api/students/{own}/check-in-code/", {}).status == 200
+    assert client.post(f"/api/students/{foreign}/check-in-code/", {}).status == 404
+    assert kiosk().post(f"/api/students/{own}/check-in-code/", {}).status == 403
 
 
 def test_a_card_checks_in_until_it_is_removed(meeting, kiosk, api):

@@ -41,6 +41,8 @@ def _organization(principal: Principal) -> AnySelect:
         Organization.left_early_before_minutes,
         Organization.check_in_days_back,
         Organization.check_in_networks,
+        Organization.open_gym_hours,
+        Organization.open_gym_closes_at,
         Organization.check_in_ways,
         Organization.at_risk_rate,
         Organization.at_risk_weeks,

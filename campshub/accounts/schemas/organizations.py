@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
 from campshub.core.http.schemas import fields
@@ -28,8 +29,12 @@ _GRACE = "Minutes of grace for check-in events; null: no event makes a mark {}."
 _DAYS_BACK = "The most days after which an offline device may send an event."
 KIOSK_WAYS = ("card", "code", "personal_code", "search")
 _WAYS = "How kiosks may recognise students: by card, typed code, personal code, or by search and choice."
+_TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_HOURS = "The hours after which an open gym visit ends if no one has checked out."
+_CLOSES = "The local time, HH:MM, at which such visits end at the latest; null: none."
 _NETWORKS = "The networks (CIDR) from which students may use a session's QR code; none: from all."
 _MOST_GRACE = 240
+_LONGEST_NETWORK = 50
 
 
 class _Network(fields.Text):
@@ -39,10 +44,20 @@ class _Network(fields.Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
         text = super()._deserialize(value, attr, data, **options)
+        if len(text) > _LONGEST_NETWORK:
+            raise ValidationError(f"Longer than maximum length {_LONGEST_NETWORK}.")
         try:
             return str(ipaddress.ip_network(text))
         except ValueError as error:
             raise self.make_error("network") from error
+
+
+class _LocalTime(fields.Text):
+    """A time of day, ``HH:MM``."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(most=len("00:00"), **options)
+        self.validators.append(validate.Regexp(_TIME, error="Must be a time of day, such as 22:00."))
 
 
 class OrganizationIn(fields.In):
@@ -98,10 +113,14 @@ class OrganizationPatch(fields.In):
         most=_MOST_GRACE, allow_none=True, metadata={"description": _GRACE.format("left early")}
     )
     check_in_days_back = fields.Integer(least=1, most=60, metadata={"description": _DAYS_BACK})
+    open_gym_hours = fields.Integer(least=1, most=24, metadata={"description": _HOURS})
+    open_gym_closes_at = _LocalTime(allow_none=True, metadata={"description": _CLOSES})
     check_in_ways = fields.BoundedList(
         fields.Text(one_of=KIOSK_WAYS), most=len(KIOSK_WAYS), metadata={"description": _WAYS}
     )
-    check_in_networks = fields.BoundedList(_Network(most=50), most=50, metadata={"description": _NETWORKS})
+    check_in_networks = fields.BoundedList(
+        _Network(most=_LONGEST_NETWORK), most=50, metadata={"description": _NETWORKS}
+    )
     at_risk_rate = fields.Integer(least=1, most=100, allow_none=True, metadata={"description": _RATE})
     at_risk_weeks = fields.Integer(least=1, most=12, metadata={"description": _WEEKS})
     at_risk_absences = fields.Integer(least=2, most=30, allow_none=True, metadata={"description": _ABSENCES})
@@ -145,6 +164,8 @@ class OrganizationOut(fields.Out):
         required=True, allow_none=True, metadata={"description": _GRACE.format("left early")}
     )
     check_in_days_back = ma.Integer(required=True, metadata={"description": _DAYS_BACK})
+    open_gym_hours = ma.Integer(required=True, metadata={"description": _HOURS})
+    open_gym_closes_at = fields.Text(required=True, allow_none=True, metadata={"description": _CLOSES})
     check_in_ways = ma.List(fields.Text(one_of=KIOSK_WAYS), required=True, metadata={"description": _WAYS})
     check_in_networks = ma.List(fields.Text(), required=True, metadata={"description": _NETWORKS})
     at_risk_rate = ma.Integer(required=True, allow_none=True, metadata={"description": _RATE})

@@ -153,6 +153,8 @@ class OrganizationChanges(TypedDict, total=False):
     at_risk_absences: int | None
     at_risk_days_away: int | None
     guardians_see_training: bool
+    open_gym_hours: int
+    open_gym_closes_at: str | None
 
 
 def change_organization(

@@ -12,13 +12,20 @@ from campshub.core.errors import NotFound
 from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
+from campshub.students.queries import students
 
 COLUMNS = (StudentCard.id, StudentCard.student_id, StudentCard.number, StudentCard.created_at, StudentCard.version)
 
 
 def list_cards(session: Session, principal: Principal, student_id: UUID, *, page: PageRequest) -> Page:
-    """List the cards of a student whom the principal sees."""
-    return page.read(session, _cards(principal, page=page, student_id=student_id))
+    """List the cards of a student.
+
+    :raises NotFound: the principal sees no such student.
+    """
+    found = page.read(session, _cards(principal, page=page, student_id=student_id))
+    if not found.rows:
+        students.get_student(session, principal, student_id)
+    return found
 
 
 @prepared

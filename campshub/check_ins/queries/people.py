@@ -21,7 +21,10 @@ _EVENT_COLUMNS = (
     *(CheckInEvent.id, CheckInEvent.session_id, CheckInEvent.student_id, CheckInEvent.local_date),
     *(CheckInEvent.at, CheckInEvent.fingerprint),
 )
-RULES = ("late_after_minutes", "left_early_before_minutes", "check_in_days_back", "check_in_networks", "check_in_ways")
+RULES = (
+    *("late_after_minutes", "left_early_before_minutes", "check_in_days_back", "check_in_networks", "check_in_ways"),
+    *("open_gym_hours", "open_gym_closes_at"),
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class NamedStudent:
 class KnownEvent:
     """An event that was recorded before."""
 
-    session_id: UUID
+    session_id: UUID | None
     student_id: UUID
     local_date: date
     at: datetime
@@ -155,7 +158,7 @@ def _student(row: Mapping[str, Any]) -> NamedStudent:
 
 def _recorded(row: Mapping[str, Any]) -> KnownEvent:
     return KnownEvent(
-        UUID(row["session_id"]),
+        UUID(row["session_id"]) if row["session_id"] else None,
         UUID(row["student_id"]),
         date.fromisoformat(row["local_date"]),
         datetime.fromisoformat(row["at"]),

@@ -21,6 +21,7 @@ from campshub.students.queries.in_group import in_group
 Pair = tuple[UUID, UUID]
 # Also the columns that a check-in preserves.
 WHOLE_MARK = (*MARK, "device_id", "marked_by")
+_TIMES = ("check_in_at", "check_out_at", "recorded_at")
 
 
 @dataclass
@@ -96,6 +97,6 @@ def _pair(row: Mapping[str, Any]) -> Pair:
 
 def _mark(row: Mapping[str, Any]) -> Mark:
     """Convert a mark from JSON."""
-    times = {name: datetime.fromisoformat(row[name]) if row[name] else None for name in ("check_in_at", "check_out_at")}
+    times = {name: datetime.fromisoformat(row[name]) if row[name] else None for name in _TIMES}
     ids = {name: UUID(row[name]) if row[name] else None for name in ("id", "device_id", "marked_by")}
     return {name: row[name] for name in WHOLE_MARK} | times | ids

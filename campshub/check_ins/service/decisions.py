@@ -10,10 +10,13 @@ from typing import Any
 from campshub.attendance.queries.registers import Mark
 from campshub.attendance.service.marks import minutes_between
 from campshub.check_ins.queries.people import EventSession
+from campshub.check_ins.queries.state import WHOLE_MARK
 from campshub.check_ins.service.refusals import NoCode
 
 # The sources of marks that follow from events. All others were set by staff, who decide about the code.
 DERIVED = ("kiosk", "qr", "api")
+# A new mark has every column that marks have, also those that no event sets.
+_EMPTY = dict.fromkeys(name for name in WHOLE_MARK if name not in ("id", "version"))
 Times = tuple[datetime | None, datetime | None]
 Events = Iterable[tuple[str, datetime]]
 
@@ -89,8 +92,8 @@ def decide(
         "minutes": minutes_between(*times),
     }
     if mark is None:
-        fresh = {"code": code["key"], "counts_as": code["counts_as"], "in_rate": code["in_rate"], "note": None}
-        return {**fresh, **origin, **added, "version": 1}
+        fresh = {"code": code["key"], "counts_as": code["counts_as"], "in_rate": code["in_rate"]}
+        return {**_EMPTY, **fresh, **origin, **added, "version": 1}
     values = {**mark, **added}
     if mark["source"] in DERIVED and mark["code"] != code["key"]:
         values |= {"code": code["key"], "counts_as": code["counts_as"], "in_rate": code["in_rate"]}

@@ -12,9 +12,10 @@ from uuid import UUID
 
 from campshub.check_ins.models import CheckInEvent
 from campshub.check_ins.queries import people, state
+from campshub.check_ins.queries import visits as visit_reads
 from campshub.check_ins.queries.people import Named, Wanted
 from campshub.check_ins.queries.state import Pair, RosterState
-from campshub.check_ins.service import marks, personal_codes, qr, recognition, refusals, sessions
+from campshub.check_ins.service import marks, personal_codes, qr, recognition, refusals, sessions, visits
 from campshub.check_ins.service.qr import QrCode
 from campshub.core.db import writes
 from campshub.core.db.fingerprints import fingerprint
@@ -26,6 +27,8 @@ from campshub.core.security.principal import Principal
 from campshub.core.service_base import Services
 
 _WRONG = (refusals.UnknownPerson, refusals.CodeNotValid)
+# The marks by session and student, and the last visits by student.
+Current = tuple[Mapping[Pair, Mapping[str, Any] | None], Mapping[UUID, Any]]
 OUTCOMES = ("created", "repeated", "error")
 
 
@@ -56,6 +59,7 @@ class Event:
     errors: list[FieldError] = field(default_factory=list)
     problem: Problem | None = None
     pair: Pair | None = None
+    student_id: UUID | None = None
     day: date | None = None  # the session's
     name: str | None = None
     qr: QrCode | None = None
@@ -74,7 +78,7 @@ class Event:
 
     def refuse(self, problem: Problem) -> None:
         """Set the reason why the event is refused."""
-        self.problem, self.outcome, self.pair = problem, "error", None
+        self.problem, self.outcome, self.pair, self.student_id = problem, "error", None, None
 
     def shown_errors(self) -> list[FieldError]:
         """Return the errors for a result of several events."""
@@ -135,8 +139,8 @@ def _refuse_repeated_ids(events: Sequence[Event]) -> None:
 
 def _record(
     session: Session, principal: Principal, services: Services, events: Sequence[Event], *, now: datetime
-) -> Mapping[Pair, Mapping[str, Any] | None]:
-    """Record the events; return the marks of their students, as they are now.
+) -> Current:
+    """Record the events; return the marks and visits of their students, as they are now.
 
     :raises RateLimited: the caller, or the organization, has sent too many wrong codes.
     """
@@ -158,7 +162,22 @@ def _record(
     created = [event for event in events if event.outcome == "created"]
     origins = {event.pair: recognition.origin_of(principal, event.way) for event in created if event.pair}
     marks.write_marks(session, principal, named, found, marks.news_of(created), origins=origins)
-    return found.marks
+    _write_visits(session, principal, named, created, now)
+    guests = {event.student_id for event in events if event.student_id is not None and event.pair is None}
+    return found.marks, visit_reads.latest_visits(session, principal, sorted(guests)) if guests else {}
+
+
+def _write_visits(
+    session: Session, principal: Principal, named: Named, created: Sequence[Event], now: datetime
+) -> None:
+    news: dict[UUID, list[datetime]] = {}
+    origins: dict[UUID, Mapping[str, Any]] = {}
+    for event in created:
+        if event.pair is None and event.student_id is not None:
+            news.setdefault(event.student_id, []).append(event.at)
+            origin = recognition.origin_of(principal, event.way)
+            origins[event.student_id] = {"source": origin["source"], "device_id": origin["device_id"]}
+    visits.write_visits(session, principal, named.rules, news, origins=origins, now=now)
 
 
 def _attempt(event: Event, step: Any) -> None:
@@ -195,7 +214,7 @@ def _require_offline_way(principal: Principal, event: Event) -> None:
 
 
 def _require_session_or_group(event: Event) -> None:
-    if (event.given.get("session_id") is None) == (event.given.get("group_id") is None):
+    if event.given.get("session_id") is not None and event.given.get("group_id") is not None:
         raise refusals.SessionOrGroup
 
 
@@ -233,7 +252,8 @@ def _find(principal: Principal, named: Named, event: Event, *, now: datetime, ad
     if known is not None:
         if known.fingerprint != event.fingerprint:
             raise IdTaken
-        event.pair, event.day, event.at = (known.session_id, known.student_id), known.local_date, known.at
+        event.pair = (known.session_id, known.student_id) if known.session_id else None
+        event.student_id, event.day, event.at = known.student_id, known.local_date, known.at
         person = named.people.get(known.student_id)
         event.name, event.outcome = person.name if person else None, "repeated"
         return
@@ -244,10 +264,19 @@ def _find(principal: Principal, named: Named, event: Event, *, now: datetime, ad
         wanted = {"session_id": event.qr.session_id}
     recognition.require_way(principal, named.rules, event.way)
     _require_in_time(named.rules, event, now)
-    meeting = sessions.find_meeting(principal, named.meetings, wanted, event.at)
-    sessions.require_open(meeting, event.at)
-    person = recognition.find_person(named, event.way, event.given)
-    event.pair, event.day, event.name = (meeting.id, person.id), meeting.local_date, person.name
+    person = None
+    if not is_visit(wanted):
+        meeting = sessions.find_meeting(principal, named.meetings, wanted, event.at)
+        sessions.require_open(meeting, event.at)
+        person = recognition.find_person(named, event.way, event.given)
+        event.pair, event.day = (meeting.id, person.id), meeting.local_date
+    person = person or recognition.find_person(named, event.way, event.given)
+    event.student_id, event.name, event.day = person.id, person.name, event.day or principal.today(event.at)
+
+
+def is_visit(given: Mapping[str, Any]) -> bool:
+    """Return whether an event names neither a session nor a group: it is a visit of open gym."""
+    return given.get("session_id") is None and given.get("group_id") is None
 
 
 def _require_in_time(rules: Mapping[str, Any], event: Event, now: datetime) -> None:
@@ -307,11 +336,10 @@ def _insert(session: Session, principal: Principal, events: Sequence[Event]) -> 
 
 
 def _row(principal: Principal, event: Event) -> dict[str, Any]:
-    session_id, student_id = event.pair or (None, None)
     return {
         "id": event.id,
-        "student_id": student_id,
-        "session_id": session_id,
+        "student_id": event.student_id,
+        "session_id": event.pair[0] if event.pair else None,
         "local_date": event.day,
         "kind": event.given["kind"],
         "way": event.way,
@@ -322,16 +350,17 @@ def _row(principal: Principal, event: Event) -> dict[str, Any]:
     }
 
 
-def _shown(event: Event, current: Mapping[Pair, Mapping[str, Any] | None]) -> dict[str, Any]:
+def _shown(event: Event, current: Current) -> dict[str, Any]:
     """Return the result of an event."""
-    session_id, student_id = event.pair or (None, None)
+    current_marks, current_visits = current
     return {
         "id": event.id,
         "outcome": event.outcome,
         "kind": event.given.get("kind"),
         "at": event.at if event.given else None,
-        "session_id": session_id,
-        "student_id": student_id,
+        "session_id": event.pair[0] if event.pair else None,
+        "student_id": event.student_id,
         "student_name": event.name,
-        "record": current.get(event.pair) if event.pair else None,
+        "record": current_marks.get(event.pair) if event.pair else None,
+        "visit": current_visits.get(event.student_id) if event.student_id and not event.pair else None,
     }

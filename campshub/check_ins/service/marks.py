@@ -100,5 +100,7 @@ def news_of(events: Sequence[Any]) -> News:
     """Return the new events by session and student."""
     found: dict[Pair, list[tuple[str, datetime]]] = {}
     for event in events:
+        if event.pair is None:
+            continue
         found.setdefault(event.pair, []).append((event.given["kind"], event.at))
     return found

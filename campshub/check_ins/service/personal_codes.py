@@ -17,13 +17,18 @@ from campshub.core.security.principal import Principal, visible_to
 from campshub.core.service_base import Services
 from campshub.students.models import Student
 
-VALID_FOR = timedelta(minutes=5)
 _LENGTH = 10
 _ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # without signs that look like others
 
 
 def issue(
-    session: Session, principal: Principal, services: Services, *, student_id: UUID, now: datetime
+    session: Session,
+    principal: Principal,
+    services: Services,
+    *,
+    student_id: UUID,
+    valid_minutes: int,
+    now: datetime,
 ) -> dict[str, Any]:
     """Return a new code of a student; an earlier one is not valid any more.
 
@@ -38,7 +43,11 @@ def issue(
     code = "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
     theirs = (visible_to(principal, CheckInCode), CheckInCode.student_id == student_id)
     row = session.scalars(select(CheckInCode).where(*theirs)).one_or_none() or CheckInCode(student_id=student_id)
-    row.code_hash, row.expires_at, row.used_at = hash_of_code(services, principal, code), now + VALID_FOR, None
+    row.code_hash, row.expires_at, row.used_at = (
+        hash_of_code(services, principal, code),
+        now + timedelta(minutes=valid_minutes),
+        None,
+    )
     session.add(row)
     session.flush()
     return {"student_id": student_id, "code": code, "expires_at": row.expires_at}

@@ -26,9 +26,10 @@ from campshub.core.service_base import Services
 from campshub.core.threads import run_in_thread
 
 VALID_FOR = timedelta(seconds=30)
-# A code that was scanned in its last moment arrives a little later; the screen shows a new one twice as often.
+# A code that was scanned in its last moment arrives a little later.
 LEEWAY = timedelta(seconds=2)
-REFRESH_AFTER_S = 15
+# A screen gets a new code three times as often as codes expire, so that a code is never shown in its last moments.
+STEP_S = REFRESH_AFTER_S = 10
 # Servers' clocks differ a little: a code may come from a server that is ahead.
 _CLOCKS_DIFFER = timedelta(seconds=2)
 _USE = "session qr codes"
@@ -54,7 +55,9 @@ def show(
     meeting = session_reads.get_session(session, principal, session_id)
     if meeting.status not in ("scheduled", "open"):
         raise SessionClosed
-    issued_at = now.replace(microsecond=0)
+    # In steps, so that the screens of a session show the same code.
+    seconds = int(now.timestamp())
+    issued_at = datetime.fromtimestamp(seconds - seconds % STEP_S, UTC)
     code = _written(services, principal.organization_id, session_id, issued_at)
     shown: dict[str, Any] = {"session_id": session_id, "code": code, "svg": None, "png": None}
     if picture is not None:

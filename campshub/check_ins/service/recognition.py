@@ -6,7 +6,6 @@ from typing import Any
 from campshub.check_ins.models import WAYS
 from campshub.check_ins.queries.people import Named, NamedStudent
 from campshub.check_ins.service.refusals import CodeNotValid, NotAStudent, OneWay, UnknownPerson, WayNotAllowed
-from campshub.core.errors import Forbidden
 from campshub.core.security.permissions import OF_DEVICES, Permission
 from campshub.core.security.principal import Principal
 
@@ -46,14 +45,11 @@ def origin_of(principal: Principal, way: str) -> dict[str, Any]:
 def require_allowed(principal: Principal, way: str) -> None:
     """Refuse a caller who may not use a way: QR codes are for people, all others for those who mark attendance.
 
-    :raises WayNotAllowed: a key sends a QR code.
-    :raises Forbidden: the caller may not mark attendance.
+    :raises WayNotAllowed: a key sends a QR code, or the caller may not mark attendance.
     """
-    if way == "qr":
-        if principal.api_key_id is not None:
-            raise WayNotAllowed
-    elif not principal.may(Permission.ATTENDANCE_MARK):
-        raise Forbidden
+    is_allowed = principal.api_key_id is None if way == "qr" else principal.may(Permission.ATTENDANCE_MARK)
+    if not is_allowed:
+        raise WayNotAllowed
 
 
 def require_way(principal: Principal, rules: Mapping[str, Any], way: str) -> None:

@@ -11,10 +11,12 @@ class OneWay(Invalid):
 
 
 class WayNotAllowed(Forbidden):
-    """The organization or the device does not allow this way of checking in."""
+    """The organization does not allow this way of checking in on its kiosks, or not to this caller."""
 
     code = "way_not_allowed"
-    default_detail = "This way of checking in is not allowed here."
+    default_detail = (
+        "This way of checking in is not allowed here; students use the session's QR code, in their own name."
+    )
 
 
 class UnknownPerson(UnknownReference):
@@ -41,10 +43,10 @@ class NoSession(UnknownReference):
 
 
 class SessionOrGroup(Invalid):
-    """An event must name a session or a group."""
+    """An event names a session or a group, not both; a QR code is of a session."""
 
     code = "one_session"
-    default_detail = "Name either `session_id` or `group_id`."
+    default_detail = "Name `session_id` or `group_id`, not both; with a QR code, no group."
     pointer = "/session_id"
 
 
