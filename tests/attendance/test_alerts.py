@@ -170,6 +170,17 @@ def test_guardians_are_notified_once_after_the_delay(api, absent, notify, mailin
     assert "absent from Blue" in emails_in(mailing.folder, to=guardian)[0].get_content()
 
 
+def test_a_guardian_who_wants_no_notifications_gets_none(api, absent, notify):
+    url = f"/api/students/{absent.students[0]}/guardians/"
+    links = [{**link, "receives_notifications": False} for link in api.get(url).json["guardians"]]
+    named = ("guardian_id", "receives_notifications")
+    api.put(url, {"guardians": [{name: link[name] for name in named} for link in links]})
+    api.patch(ORGANIZATION, {"absence_notice_after_minutes": 30})
+
+    notify(0)
+    assert notify(31) == []
+
+
 def test_a_mark_that_is_corrected_in_time_is_no_notice(api, absent, notify):
     api.patch(ORGANIZATION, {"absence_notice_after_minutes": 30})
     notify(0)

@@ -41,6 +41,22 @@ def test_a_request_is_visible_to_those_who_see_the_student(tenant, api, person, 
     assert tenant.the(Role.NUTRITIONIST).get(URL).status == 403
 
 
+def test_guardians_request_leave_for_their_students_only(tenant, api, request_leave, student):
+    guardian, own, other = tenant.someone(Role.GUARDIAN), student()["id"], student()["id"]
+    made = api.made("/api/guardians/", {"name": "Asha Rao", "user_id": str(guardian.user_id)})
+    api.put(f"/api/students/{own}/guardians/", {"guardians": [{"guardian_id": made["id"]}]})
+
+    requested = request_leave(own, by=guardian)
+    refused = request_leave(other, by=guardian)
+
+    assert (requested.status, requested.json["requested_by"]) == (201, str(guardian.user_id))
+    assert (refused.status, refused.pointers) == (422, {"/student_id"})
+    assert [row["id"] for row in guardian.get(URL).json["items"]] == [requested.json["id"]]
+    assert guardian.post(f"{URL}{requested.json['id']}/approve/", {}).status == 403
+    api.put(f"/api/students/{own}/guardians/", {"guardians": []})
+    assert guardian.get(URL).json["items"] == []
+
+
 def test_a_retry_requests_nothing_twice(request_leave, student):
     own, chosen = student()["id"], str(new_id())
     first, again = (request_leave(own, id=chosen) for _ in range(2))

@@ -23,7 +23,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.registry import Run
 from campshub.core.jobs.store import enqueue
-from campshub.students.models import Group, Student
+from campshub.students.models import Group, Guardian, Student, StudentGuardian
 
 log = logging.getLogger(__name__)
 
@@ -137,12 +137,20 @@ def _first_date(today: date) -> date:
 
 
 def contacts_of(session: Session, student_id: UUID) -> list[str]:
-    """Return the e-mail addresses that are notified about a student."""
-    own = Student.organization_id == session.unit.organization_id
-    guardians = session.scalar(
-        select(Student.guardians).where(own, Student.id == student_id, Student.deleted_at.is_(None))
+    """Return the e-mail addresses of the guardians who are notified about a student; none of a deleted one."""
+    own = and_(Guardian.organization_id == StudentGuardian.organization_id, Guardian.id == StudentGuardian.guardian_id)
+    student = and_(Student.organization_id == StudentGuardian.organization_id, Student.id == StudentGuardian.student_id)
+    found = session.scalars(
+        select(Guardian.email)
+        .select_from(StudentGuardian)
+        .join(Guardian, own)
+        .join(Student, student)
+        .where(StudentGuardian.organization_id == session.unit.organization_id)
+        .where(StudentGuardian.student_id == student_id, StudentGuardian.receives_notifications)
+        .where(Guardian.email.is_not(None), Guardian.deleted_at.is_(None), Student.deleted_at.is_(None))
+        .order_by(StudentGuardian.position, StudentGuardian.id)
     )
-    return list(dict.fromkeys(one["email"] for one in guardians or () if one.get("email")))
+    return list(dict.fromkeys(address for address in found if address))
 
 
 def send(run: Run, *, notice_id: UUID, is_correction: bool) -> None:

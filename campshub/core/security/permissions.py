@@ -130,6 +130,8 @@ ROLES: dict[Role, frozenset[Permission]] = {
     | {
         Permission.ATTENDANCE_READ,
         Permission.GROUPS_READ,
+        Permission.LEAVE_READ,
+        Permission.LEAVE_WRITE,
         Permission.STUDENTS_READ,
         Permission.WORKOUTS_READ,
     },
