@@ -185,7 +185,7 @@ def settle(line: ChangedRow, principal: Principal, services: Services, known: Kn
 
 
 def _errors(line: ChangedRow, merged: Mapping[str, Any], known: Known) -> Iterator[FieldError]:
-    """Yield what is wrong with a student after the change, apart from custom fields."""
+    """Yield what is wrong with a student after the change, except in custom fields."""
     if not merged["given_name"] and not merged["family_name"]:
         yield from students.NoName().errors
     if students.is_unborn(line.given, known.today):
