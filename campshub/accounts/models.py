@@ -61,11 +61,6 @@ class Organization(VersionedBase):
         CheckConstraint("at_risk_absences BETWEEN 2 AND 30", name="at_risk_absences"),
         CheckConstraint("at_risk_days_away BETWEEN 2 AND 90", name="at_risk_days_away"),
         CheckConstraint("session_days_ahead BETWEEN 0 AND 60", name="session_days_ahead"),
-        CheckConstraint("register_alert_after_minutes BETWEEN 1 AND 1440", name="register_alert_after_minutes"),
-        CheckConstraint(
-            "register_alert_admins_after_minutes BETWEEN 1 AND 1440", name="register_alert_admins_after_minutes"
-        ),
-        CheckConstraint("absence_notice_after_minutes BETWEEN 0 AND 1440", name="absence_notice_after_minutes"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -100,8 +95,7 @@ class Organization(VersionedBase):
     at_risk_days_away: Mapped[int | None]
     # How many days ahead sessions are created from the weekly meetings of groups; 0: only today's.
     session_days_ahead: Mapped[int] = mapped_column(default=14, server_default="14")
-    # When trainers are alerted to a register that is not taken, counted from the start of the session, and then admins,
-    # counted from the trainers' alert. When guardians are notified of an absence, counted from the mark. None: never.
+    # Alerts to registers not taken (from the start; from the trainers' alert), and notices of absences. None: never.
     register_alert_after_minutes: Mapped[int | None]
     register_alert_admins_after_minutes: Mapped[int | None]
     absence_notice_after_minutes: Mapped[int | None]
