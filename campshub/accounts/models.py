@@ -77,7 +77,6 @@ class Organization(VersionedBase):
     guardians_see_training: Mapped[bool] = mapped_column(default=False, server_default="false")
     # The rate limit of each user and key in its plan; None: the default from the settings.
     requests_per_hour: Mapped[int | None]
-    # When registers are submitted and locked automatically, counted from the end of the session; None: never.
     submit_after_hours: Mapped[int | None]
     lock_after_days: Mapped[int | None]
     # Grace minutes of check-in events; None: no event makes a mark late, or left early.
@@ -95,7 +94,6 @@ class Organization(VersionedBase):
     at_risk_days_away: Mapped[int | None]
     # How many days ahead sessions are created from the weekly meetings of groups; 0: only today's.
     session_days_ahead: Mapped[int] = mapped_column(default=14, server_default="14")
-    # Alerts to registers not taken (from the start; from the trainers' alert), and notices of absences. None: never.
     register_alert_after_minutes: Mapped[int | None]
     register_alert_admins_after_minutes: Mapped[int | None]
     absence_notice_after_minutes: Mapped[int | None]

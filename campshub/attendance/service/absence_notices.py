@@ -23,7 +23,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import unit_of_work
 from campshub.core.jobs.registry import Run
 from campshub.core.jobs.store import enqueue
-from campshub.students.models import Group, Student
+from campshub.students.models import Group, Guardian, Student, StudentGuardian
 
 log = logging.getLogger(__name__)
 
@@ -138,11 +138,15 @@ def _first_date(today: date) -> date:
 
 def contacts_of(session: Session, student_id: UUID) -> list[str]:
     """Return the e-mail addresses that are notified about a student."""
-    own = Student.organization_id == session.unit.organization_id
-    guardians = session.scalar(
-        select(Student.guardians).where(own, Student.id == student_id, Student.deleted_at.is_(None))
+    one, link = Guardian, StudentGuardian
+    rows = session.scalars(
+        select(one.email)
+        .join(link, and_(link.organization_id == one.organization_id, link.guardian_id == one.id))
+        .where(one.organization_id == session.unit.organization_id, link.student_id == student_id)
+        .where(link.receives_notifications, one.deleted_at.is_(None), one.email.is_not(None))
+        .order_by(link.position, one.id)
     )
-    return list(dict.fromkeys(one["email"] for one in guardians or () if one.get("email")))
+    return list(dict.fromkeys(address for address in rows if address))
 
 
 def send(run: Run, *, notice_id: UUID, is_correction: bool) -> None:
