@@ -63,11 +63,6 @@ class Organization(VersionedBase):
         CheckConstraint("at_risk_absences BETWEEN 2 AND 30", name="at_risk_absences"),
         CheckConstraint("at_risk_days_away BETWEEN 2 AND 90", name="at_risk_days_away"),
         CheckConstraint("session_days_ahead BETWEEN 0 AND 60", name="session_days_ahead"),
-        CheckConstraint("register_alert_after_minutes BETWEEN 1 AND 1440", name="register_alert_after_minutes"),
-        CheckConstraint(
-            "register_alert_admins_after_minutes BETWEEN 1 AND 1440", name="register_alert_admins_after_minutes"
-        ),
-        CheckConstraint("absence_notice_after_minutes BETWEEN 0 AND 1440", name="absence_notice_after_minutes"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -84,7 +79,6 @@ class Organization(VersionedBase):
     guardians_see_training: Mapped[bool] = mapped_column(default=False, server_default="false")
     # The rate limit of each user and key in its plan; None: the default from the settings.
     requests_per_hour: Mapped[int | None]
-    # When registers are submitted and locked automatically, counted from the end of the session; None: never.
     submit_after_hours: Mapped[int | None]
     lock_after_days: Mapped[int | None]
     # Grace minutes of check-in events; None: no event makes a mark late, or left early.
@@ -103,8 +97,6 @@ class Organization(VersionedBase):
     at_risk_days_away: Mapped[int | None]
     # How many days ahead sessions are created from the weekly meetings of groups; 0: only today's.
     session_days_ahead: Mapped[int] = mapped_column(default=14, server_default="14")
-    # When trainers are alerted to a register that is not taken, counted from the start of the session, and then admins,
-    # counted from the trainers' alert. When guardians are notified of an absence, counted from the mark. None: never.
     register_alert_after_minutes: Mapped[int | None]
     register_alert_admins_after_minutes: Mapped[int | None]
     absence_notice_after_minutes: Mapped[int | None]
