@@ -75,18 +75,15 @@ class Organization(VersionedBase):
     password_length_min: Mapped[int] = mapped_column(default=12, server_default="12")
     # The roles whose users need a second factor: built-in ones by name, custom ones by id.
     mfa_roles: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
-    # Whether guardians see the training data of their students.
     guardians_see_training: Mapped[bool] = mapped_column(default=False, server_default="false")
     # The rate limit of each user and key in its plan; None: the default from the settings.
     requests_per_hour: Mapped[int | None]
     submit_after_hours: Mapped[int | None]
     lock_after_days: Mapped[int | None]
-    # Grace minutes of check-in events; None: no event makes a mark late, or left early.
-    late_after_minutes: Mapped[int | None] = mapped_column(server_default="10")
+    late_after_minutes: Mapped[int | None] = mapped_column(server_default="10")  # None: no event makes a mark late
     left_early_before_minutes: Mapped[int | None] = mapped_column(server_default="10")
     check_in_days_back: Mapped[int] = mapped_column(default=7, server_default="7")  # older events are refused
-    # The networks from which students may use QR codes; none: from all.
-    check_in_networks: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))
+    check_in_networks: Mapped[list[str]] = mapped_column(default=list, server_default=text("'{}'"))  # none: all
     open_gym_hours: Mapped[int] = mapped_column(default=4, server_default="4")  # until a visit ends automatically
     open_gym_closes_at: Mapped[str | None]  # the local time at which visits end at the latest
     check_in_ways: Mapped[list[str]] = mapped_column(server_default=text("'{card,personal_code}'"))  # at kiosks
@@ -95,8 +92,7 @@ class Organization(VersionedBase):
     at_risk_weeks: Mapped[int] = mapped_column(default=4, server_default="4")  # of the rate
     at_risk_absences: Mapped[int | None]
     at_risk_days_away: Mapped[int | None]
-    # How many days ahead sessions are created from the weekly meetings of groups; 0: only today's.
-    session_days_ahead: Mapped[int] = mapped_column(default=14, server_default="14")
+    session_days_ahead: Mapped[int] = mapped_column(default=14, server_default="14")  # for which sessions are created
     register_alert_after_minutes: Mapped[int | None]
     register_alert_admins_after_minutes: Mapped[int | None]
     absence_notice_after_minutes: Mapped[int | None]
