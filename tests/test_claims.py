@@ -116,7 +116,7 @@ def test_the_page_lists_which_changes_compare_the_version(app):
     assert {UNCOMPARED[name] for name in re.split(r", | and ", sentence[1])} == deletes
     assert all(is_compared for name, is_compared in compared.items() if name.startswith(("PATCH ", "PUT ")))
     posts = {name.rpartition(">/")[2] for name, is_compared in compared.items() if name[:4] == "POST" and is_compared}
-    assert posts == {"submit/", "lock/", "reopen/", "approve/", "reject/", "cancel/", "change/", "end/"}
+    assert posts == {"submit/", "lock/", "reopen/", "approve/", "reject/", "cancel/", "move/", "change/", "end/"}
 
 
 def test_the_page_lists_which_lists_are_not_paged(app):

@@ -250,17 +250,17 @@ class GroupSubstitute(TenantBase, CreatedByClient):
         tenant_foreign_key("group_id", "groups"),
         # A substitute is a member of the organization.
         ForeignKeyConstraint(
-            ["organization_id", "user_id"],
+            ["organization_id", "trainer_id"],
             ["memberships.organization_id", "memberships.user_id"],
             ondelete="CASCADE",
         ),
         CheckConstraint("last_date >= first_date", name="last_after_first"),
-        tenant_index("user_id", "last_date", "group_id"),
+        tenant_index("trainer_id", "last_date", "group_id"),
         tenant_index("group_id", "first_date", "id"),
     )
 
     group_id: Mapped[uuid.UUID]
-    user_id: Mapped[uuid.UUID]
+    trainer_id: Mapped[uuid.UUID]
     first_date: Mapped[date]
     last_date: Mapped[date]
 

@@ -142,17 +142,17 @@ def create_substitutes():
     table(
         name,
         key("group_id"),
-        key("user_id"),
+        key("trainer_id"),
         *dates(name),
         reference(name, "group_id", "groups"),
         sa.ForeignKeyConstraint(
-            ["organization_id", "user_id"],
+            ["organization_id", "trainer_id"],
             ["memberships.organization_id", "memberships.user_id"],
-            name=op.f("fk_group_substitutes_user_id"),
+            name=op.f("fk_group_substitutes_trainer_id"),
             ondelete="CASCADE",
         ),
     )
-    index(name, "user_id", "last_date", "group_id")
+    index(name, "trainer_id", "last_date", "group_id")
     index(name, "group_id", "first_date", "id")
 
 

@@ -15,6 +15,7 @@ ANALYTICS = "/api/attendance/analytics/"
 FEW_CODES = "an organization has a handful of codes, five hundred at most: they are read whole"
 OF_ONE_SESSION = "a session's roster is read whole, by name, five thousand students at most"
 IN_DATES = "an index on updated_at would make each update write to all indexes; the dates limit what is read"
+RESCHEDULING = ("cancelAttendanceSession", "moveAttendanceSession", "deleteAttendanceSession")
 DATES = {
     "from": ("attendance_sessions", "local_date", "id"),
     "to": ("attendance_sessions", "local_date", "id"),
@@ -61,6 +62,23 @@ def new_session(seeds, _client):
     """Create a session in which no student has a mark."""
     body = {"group_id": seeds.ids["group_id"], "local_date": today().isoformat(), "slot": "11:00", "status": "open"}
     seeds.ids["session_id"] = seeds.tenant.the(Role.ADMIN).made("/api/attendance/sessions/", body)["id"]
+
+
+def unmarked(seeds, client):
+    """Create a session without marks in a slot of its own."""
+    body = {"group_id": seeds.ids["group_id"], "local_date": today().isoformat(), "slot": new_id().hex[-8:]}
+    seeds.ids["session_id"] = client.made("/api/attendance/sessions/", body)["id"]
+
+
+def marked_aside(day):
+    """Let an example act on a session without marks."""
+    body = {"local_date": today().isoformat(), "slot": new_id().hex[-8:]}
+    day.ids["session_id"] = day.seeds.tenant.the(Role.ADMIN).made("/api/attendance/sessions/", body)["id"]
+
+
+def marked_again(day, _response):
+    """Let the next examples act on the session with marks."""
+    del day.ids["session_id"]  # the example of a session has its own id
 
 
 def submit(seeds, client):
@@ -112,6 +130,9 @@ DECLARED = Declared(
         f"PATCH {SESSION}": 3,
         "POST /api/attendance/codes/": 2,
         "POST /api/attendance/sessions/": 3,  # the group, the session, approved leave of its date
+        f"POST {SESSION}cancel/": 4,  # and whether it has marks
+        f"POST {SESSION}move/": 4,  # it is locked, and locked again for the change
+        f"POST {SESSION}substitutes/": 5,  # the session; then as a substitute of the group
         f"POST {SESSION}lock/": 3,
         f"POST {SESSION}reopen/": 3,
         f"POST {SESSION}submit/": 3,
@@ -119,16 +140,26 @@ DECLARED = Declared(
         "POST /api/attendance/sync/": 10,
         f"PUT {SESSION}records/": 3,  # the register, the marks, audit; and person keys where a mark has a note
         f"DELETE {RECORD}": 6,  # as its change
+        f"DELETE {SESSION}": 5,  # and whether it has marks, or had any
     },
-    creates={"POST /api/attendance/sessions/": 6},  # see its budget
+    creates={"POST /api/attendance/sessions/": 6, f"POST {SESSION}substitutes/": 7},  # see their budgets
     bodies={
         f"PATCH {CODE}": {"label": "Excursion"},
         f"PATCH {RECORD}": {"code": "present", "note": "came by bus"},
         f"PATCH {SESSION}": {"notes": "indoors"},
+        f"POST {SESSION}cancel/": {"reason": "The hall is closed."},
+        f"POST {SESSION}move/": {"slot": "Later", "reason": "The hall is closed."},
         f"PUT {SESSION}records/": {"rest": "present"},
     },
     real_bodies={"POST /api/attendance/sync/": day_offline},
-    before={f"PUT {SESSION}records/": new_session, f"POST {SESSION}reopen/": submit},
+    before={
+        f"PUT {SESSION}records/": new_session,
+        f"POST {SESSION}reopen/": submit,
+        **{
+            f"{method} {SESSION}{way}": unmarked
+            for method, way in (("POST", "cancel/"), ("POST", "move/"), ("DELETE", ""))
+        },
+    },
     spending=("/lock/", "/reopen/", "/submit/"),
     schemas={
         "MarksIn": {"records": None},
@@ -189,6 +220,14 @@ DECLARED = Declared(
     examples=Examples(
         first=("createAttendanceSession", "markAttendance", "createAttendanceCode"),
         created={"markAttendance": ("record_id", lambda response: response["results"][0]["id"])},
+        values={
+            "createAttendanceSessionSubstitute": lambda day, _who: {
+                "trainer_id": str(day.seeds.tenant.the(Role.TRAINER).user_id)
+            },
+            "moveAttendanceSession": lambda _day, _who: {"local_date": str(today())},
+        },
+        before=dict.fromkeys(RESCHEDULING, marked_aside),
+        after=dict.fromkeys(RESCHEDULING, marked_again),
     ),
     large=Large(
         rows=rows,

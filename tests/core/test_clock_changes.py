@@ -1,7 +1,7 @@
 """Responses that depend on today's date, in an organization whose clock goes forward or back."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -58,3 +58,22 @@ def test_the_day_ends_at_midnight_after_a_clock_change(app, trusted, clock, day,
     assert roster(before) == [student]
     assert roster(last_hour) == [student]
     assert roster(next_day) == []
+
+
+def test_a_cached_response_is_not_used_after_the_last_date_of_a_substitute(app, trusted, clock, sql):
+    tenant = new_tenant(app, time_zone="UTC")
+    admin, trainer, today = tenant.the(Role.ADMIN), tenant.the(Role.TRAINER), datetime.now(UTC).date()
+    group = admin.made("/api/groups/", {"code": "B", "name": "Blue"})["id"]
+    url, days = f"/api/groups/{group}/", {"first_date": str(today), "last_date": str(today)}
+    admin.made(f"{url}substitutes/", {"trainer_id": str(trainer.user_id), **days})
+    clock(f"{today}T10:00")
+    first, cached = trainer.get(url), trainer.get(url)
+    assert (first.status, cached.status, cached.queries) == (200, 200, [])
+
+    # The database's clock cannot be moved, so the row moves instead, without a stamp.
+    moved = "UPDATE group_substitutes SET first_date = first_date - 1, last_date = last_date - 1 WHERE group_id = %s"
+    assert sql(f"{moved} RETURNING 1", group) == [(1,)]
+    clock(f"{today}T23:59")
+    assert (trainer.get(url).status, trainer.get(url).queries) == (200, [])
+    clock(f"{today + timedelta(days=1)}T00:01")
+    assert trainer.get(url).status == 404

@@ -9,6 +9,7 @@ from tests.declared import Declared, Examples, Large
 from tests.large.scale import ORGANIZATION
 
 GROUP, STUDENT = "/api/groups/<uuid:group_id>/", "/api/students/<uuid:student_id>/"
+SUBSTITUTE = f"{GROUP}substitutes/<uuid:substitute_id>/"
 ENROLMENT = f"{GROUP}enrolments/<uuid:enrolment_id>/"
 FIELDS, FIELD = "/api/students/custom-fields/", "/api/students/custom-fields/<uuid:custom_field_id>/"
 EXTERNAL = "/api/students/by-external-id/<external_id>/"
@@ -51,6 +52,9 @@ def seed(seeds):
         {"key": "shirt_size", "label": f"Shirt {word}", "type": "choice", **for_all},
         {"key": "locker", "label": f"Locker {word}", "type": "text"},
     )
+    days = {"first_date": "2199-01-01", "last_date": "2199-01-02"}
+    periods = ({"trainer_id": seeds.ids["trainer_id"], **days} for _ in (1, 2))
+    seeds.create_two("substitute_id", f"/api/groups/{group}/substitutes/", *periods)
     term = {"begins_on": str(today() - timedelta(days=30))}
     url = f"/api/groups/{group}/enrolments/"
     seeds.create_two("enrolment_id", url, {"student_id": first, **term}, {"student_id": second, **term})
@@ -58,6 +62,21 @@ def seed(seeds):
     admin = seeds.tenant.the(Role.ADMIN)
     further = admin.made(f"/api/groups/{second_group}/enrolments/", {"student_id": first, **term})
     seeds.others.add(further["id"])
+    wait(seeds, f"/api/groups/{group}/", url)
+
+
+def wait(seeds, group, url):
+    """Put two students on the waiting list of the full group, for days that are over, so that they stay there."""
+    admin = seeds.tenant.the(Role.ADMIN)
+    assert admin.patch(group, {"capacity": 2}).status == 200
+    days = {"begins_on": str(today() - timedelta(days=20)), "ends_on": str(today() - timedelta(days=10))}
+    for number in (3, 4):
+        body = {"code": f"{number}-{seeds.word}", "given_name": "Waits", "family_name": seeds.word}
+        person = admin.made("/api/students/", body)["id"]
+        waits = admin.made(url, {"student_id": person, "wait_if_full": True, **days})
+        assert waits["is_waiting"]
+        seeds.others |= {person, waits["id"]}
+    assert admin.patch(group, {"capacity": None}).status == 200
 
 
 def one_enrolment(seeds):
@@ -231,8 +250,8 @@ DECLARED = Declared(
         f"GET {STUDENT}medical-note/": 2,  # the read is recorded
         "GET /api/students/statistics/": 2,  # students by status and month, enrolments by group
         f"PATCH {GROUP}": 4,  # the group is read again, with its trainers
-        f"PATCH {ENROLMENT}": 4,  # the group is locked too
         f"PATCH {STUDENT}": 5,  # and the person key; the guardians are read
+        f"PATCH {ENROLMENT}": 5,  # the group is locked too; who waits for the place
         "POST /api/groups/": 3,  # the group is read, with its trainers
         f"POST {GROUP}enrolments/": 4,  # the group is locked, for its last free place; the student is looked up
         f"POST {GROUP}undelete/": 4,
@@ -244,10 +263,16 @@ DECLARED = Declared(
         "POST /api/students/bulk/leavers/": 3,
         f"PUT {EXTERNAL}": 6,  # the custom fields, the students, who has the keys, the create; the student is read
         "POST /api/students/bulk/": 4,  # for any number of rows
+        f"GET {GROUP}waiting-list/": 1,
+        f"GET {GROUP}substitutes/": 1,
+        f"GET {SUBSTITUTE}": 1,
+        f"POST {GROUP}substitutes/": 4,  # the group is locked; the user is looked up
+        f"PATCH {SUBSTITUTE}": 3,
+        f"DELETE {SUBSTITUTE}": 3,
         f"DELETE {GROUP}": 3,
         f"DELETE {STUDENT}": 3,
     },
-    creates={f"POST {GROUP}enrolments/": 6},  # see its budget
+    creates={f"POST {GROUP}enrolments/": 6, f"POST {GROUP}substitutes/": 6},  # see their budgets
     bodies={
         f"PATCH {FIELD}": {"label": "Size"},
         f"PATCH {GROUP}": {"name": "Early birds"},
@@ -255,6 +280,7 @@ DECLARED = Declared(
         f"PATCH {STUDENT}": {"preferred_name": "Ash"},
         f"PATCH {GUARDIAN}": {"phone": "+91 2"},
         f"PUT {STUDENT}guardians/": {"guardians": [{"name": "Ash Rao", "phone": "+91 3"}]},
+        f"PATCH {SUBSTITUTE}": {"last_date": "2199-12-30"},
     },
     real_bodies={
         "PATCH /api/students/bulk/": lambda seeds, _: {"students": [{"id": seeds.ids["student_id"], "phone": "7"}]},
@@ -275,6 +301,7 @@ DECLARED = Declared(
         "CustomFieldIn": {"type": "text"},
         "StudentIn": {"given_name": None},
         "StudentGuardianIn": {"name": None},
+        "GroupSubstituteIn": {"last_date": "2199-12-31"},
         # The seeded students are enrolled today.
         "EnrolmentIn": {"begins_on": "2020-01-01", "ends_on": "2020-01-31"},
     },
@@ -360,21 +387,31 @@ DECLARED = Declared(
             "sort begins_on": OF_ONE_STUDENT,
         },
         f"{STUDENT}groups/": {"on": OF_ONE_STUDENT, "sort name": OF_ONE_STUDENT},
+        f"{GROUP}waiting-list/": {"sort position": "=ix_enrolments_waiting"},
+        f"{GROUP}substitutes/": {
+            "from": OF_ONE_GROUP,
+            "to": OF_ONE_GROUP,
+            "sort first_date": ("group_substitutes", "group_id", "first_date", "id"),
+        },
         f"{GROUP}roster/": {"on": OF_ONE_GROUP, "sort name": OF_ONE_GROUP},
     },
     conflicts=conflicts,
     others={
         f"POST {FIELDS}": {"label": "Another"},
         "POST /api/students/": {"given_name": "Another"},
+        f"POST {GROUP}substitutes/": {"last_date": "2199-12-30"},
         f"POST {GROUP}enrolments/": {"ends_on": "2020-01-30"},
     },
     examples=Examples(
         # The student is deleted with the others.
         first=(
             *("createCustomField", "createStudent", "createGuardian", "createGroup", "createEnrolment"),
-            *("setStudentPhoto", "deleteStudentPhoto"),
+            *("createGroupSubstitute", "setStudentPhoto", "deleteStudentPhoto"),
         ),
         after={"createStudent": note_student},
+        values={
+            "createGroupSubstitute": lambda day, _who: {"trainer_id": str(day.seeds.tenant.the(Role.TRAINER).user_id)}
+        },
     ),
     large=Large(
         rows=rows,

@@ -39,10 +39,10 @@ def follow(seeds, client):
     assert client.put(f"/api/groups/{seeds.ids['group_id']}/calendar/", body).status == 200
 
 
-def stop_following(day):
-    """Let the group of the examples follow no calendar."""
-    url = f"/api/groups/{day.ids['group_id']}/calendar/"
-    assert day.seeds.tenant.the(Role.ADMIN).put(url, {"calendar_id": None}).status == 200
+def unused_calendar(day):
+    """Delete a calendar that no group follows, instead of the one of the examples."""
+    unfollowed(day.seeds, day.seeds.tenant.the(Role.ADMIN))
+    day.ids["calendar_id"] = day.seeds.ids["calendar_id"]
 
 
 def other_group(seeds, client):
@@ -181,7 +181,7 @@ DECLARED = Declared(
             *("createCalendar", "createCalendarTerm", "createCalendarHoliday", "createWeeklyMeeting"),
             *("changeWeeklyMeeting", "endWeeklyMeeting"),
         ),
-        before={"deleteCalendar": stop_following},
+        before={"deleteCalendar": unused_calendar},
     ),
     large=Large(
         rows=rows,

@@ -217,3 +217,15 @@ def test_trainers_see_the_meetings_of_their_groups_only_and_cannot_change_them(t
     assert [trainer.get(url).status for url in urls] == [200, 404]
     assert [trainer.get(f"{one.url}meetings/").status for one in (mine, another)] == [200, 404]
     assert trainer.post(f"{urls[0]}end/", {"from_date": "2199-01-01"}).status == 403
+
+
+def test_a_planned_session_is_cancelled_instead_of_deleted(timetable, api, soon, generate):
+    blue = timetable()
+    blue.meeting(soon)
+    first, second = blue.sessions()
+
+    refused = api.delete(f"{SESSIONS}{first['id']}/")
+    assert (refused.status, refused.problem["code"]) == (409, "session_planned")
+    assert api.post(f"{SESSIONS}{first['id']}/cancel/", {"reason": "Rain"}).status == 200
+    assert generate() == 0
+    assert blue.dates() == [second["local_date"]]

@@ -15,9 +15,9 @@ from campshub.core.db.prepared import AnySelect, prepared
 from campshub.core.db.session import Session
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visible_to
-from campshub.students.models import Enrolment, Group, GroupTrainer, Student
+from campshub.students.models import Enrolment, Group, Student
 from campshub.students.queries.in_group import enrolled_on, still_there
-from campshub.students.queries.visibility import trained_groups
+from campshub.students.queries.visibility import trained_group_ids
 
 MOST_SESSIONS = 100
 MOST_STUDENTS = 5_000
@@ -57,8 +57,7 @@ def _is_mine(principal: Principal, on: Any) -> ColumnElement[bool]:
     own = and_(visible_to(principal, AttendanceSession), AttendanceSession.local_date == on)
     if principal.scope is Scope.OWN:
         return own
-    trained = select(GroupTrainer.group_id).where(trained_groups(principal))
-    return and_(own, AttendanceSession.group_id.in_(trained))
+    return and_(own, AttendanceSession.group_id.in_(trained_group_ids(principal)))
 
 
 @prepared

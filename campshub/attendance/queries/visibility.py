@@ -7,9 +7,8 @@ visible only with the scope of the whole organization.
 """
 
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
 
 from campshub.attendance.models import (
     OPEN_GYM,
@@ -25,20 +24,16 @@ from campshub.attendance.models import (
 )
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, everyone_sees, shared_with_platform, visibility, visible_to
-from campshub.students.models import Enrolment, GroupTrainer, Student
+from campshub.students.models import Enrolment, Student
 from campshub.students.queries.in_group import enrolled_on, ever_enrolled, not_left
-from campshub.students.queries.visibility import own_student_ids, own_students, trained_groups
+from campshub.students.queries.visibility import own_student_ids, own_students, trained_group_ids
 
 shared_with_platform(AttendanceCode)
 
 
-def _trained(principal: Principal) -> Select[UUID]:
-    return select(GroupTrainer.group_id).where(trained_groups(principal))
-
-
 @visibility(AttendanceSession, Scope.GROUPS)
 def _trainers_sessions(principal: Principal) -> ColumnElement[bool]:
-    return or_(AttendanceSession.group_id.is_(None), AttendanceSession.group_id.in_(_trained(principal)))
+    return or_(AttendanceSession.group_id.is_(None), AttendanceSession.group_id.in_(trained_group_ids(principal)))
 
 
 @visibility(AttendanceSession, Scope.OWN)
@@ -62,7 +57,7 @@ def _own_groups_sessions(principal: Principal) -> ColumnElement[bool]:
 @visibility(AttendanceRecord, Scope.GROUPS)
 def _trainers_records(principal: Principal) -> ColumnElement[bool]:
     return or_(
-        AttendanceRecord.group_id.in_(_trained(principal)),
+        AttendanceRecord.group_id.in_(trained_group_ids(principal)),
         and_(AttendanceRecord.group_id.is_(None), _of_visible_student(principal, AttendanceRecord)),
     )
 
@@ -76,14 +71,14 @@ for _model in (AttendanceGroupDay, AttendanceGroupDayStale, AttendanceSessionCou
 
     @visibility(_model, Scope.GROUPS)
     def _trainers_days(principal: Principal, model: Any = _model) -> ColumnElement[bool]:
-        days: ColumnElement[bool] = model.group_id.in_(_trained(principal))
+        days: ColumnElement[bool] = model.group_id.in_(trained_group_ids(principal))
         return days
 
 
 @visibility(AttendanceStudentMonth, Scope.GROUPS)
 def _trainers_months(principal: Principal) -> ColumnElement[bool]:
     return or_(
-        AttendanceStudentMonth.group_id.in_(_trained(principal)),
+        AttendanceStudentMonth.group_id.in_(trained_group_ids(principal)),
         and_(AttendanceStudentMonth.group_id == OPEN_GYM, _of_visible_student(principal, AttendanceStudentMonth)),
     )
 

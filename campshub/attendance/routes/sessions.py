@@ -7,12 +7,13 @@ from campshub.attendance.queries import registers
 from campshub.attendance.queries import sessions as queries
 from campshub.attendance.schemas import records as record_schemas
 from campshub.attendance.schemas import sessions as schemas
-from campshub.attendance.service import marking, marks
+from campshub.attendance.service import marking, marks, rescheduling, substitutes
 from campshub.attendance.service import sessions as service
-from campshub.core.errors import IdTaken, MonthUnavailable, NotFound, PreconditionFailed
+from campshub.core.errors import IdTaken, MonthUnavailable, NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.decorators import cached, named, needs
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
+from campshub.students.schemas.substitutes import GroupSubstituteOut
 from campshub.students.service.places import GroupClosed
 
 sessions = Blueprint(
@@ -21,6 +22,7 @@ sessions = Blueprint(
 group_sessions = Blueprint("group_sessions", __name__, url_prefix="/api/groups", description="A group's meetings.")
 
 _STATES = (service.SessionLocked, service.SessionCancelled)
+_MARKED = (service.SessionLocked, service.SessionSubmitted, service.SessionHasMarks)
 _NEW = (service.UnknownGroup, service.GroupRequired)
 _ROSTER = (marking.NoRoster, marking.RosterTooLarge)
 _UNFIT = (
@@ -75,6 +77,57 @@ class OneAttendanceSession(Resource):
         return service.change(
             self.session, self.principal, session_id=session_id, expected=self.if_match, now=self.now, **changes
         )
+
+    @needs(Permission.ATTENDANCE_MARK)
+    @sessions.answers(None, raises=(*_MARKED, rescheduling.SessionPlanned))
+    def delete(self, session_id: UUID) -> None:
+        """Delete a session that has no marks and comes from no weekly meeting."""
+        rescheduling.delete(self.session, self.principal, session_id=session_id, expected=self.if_match)
+
+
+@sessions.route("/<uuid:session_id>/cancel/")
+class AttendanceSessionCancel(Resource):
+    """Cancelling a session."""
+
+    @needs(Permission.ATTENDANCE_MARK)
+    @named("cancelAttendanceSession")
+    @sessions.body(schemas.SessionCancelIn)
+    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, PreconditionFailed, *_MARKED))
+    def post(self, session_id: UUID, *, reason: str) -> Any:
+        """Cancel a session without marks."""
+        given: dict[str, Any] = {"session_id": session_id, "reason": reason, "expected": self.if_match}
+        return rescheduling.cancel(self.session, self.principal, now=self.now, **given)
+
+
+@sessions.route("/<uuid:session_id>/move/")
+class AttendanceSessionMove(Resource):
+    """Moving a session."""
+
+    @needs(Permission.ATTENDANCE_MARK)
+    @named("moveAttendanceSession")
+    @sessions.body(schemas.SessionMoveIn)
+    @sessions.answers(
+        schemas.AttendanceSessionOut,
+        raises=(NotFound, PreconditionFailed, *_MARKED, service.SessionCancelled, *_UNFIT),
+    )
+    def post(self, session_id: UUID, **to: Any) -> Any:
+        """Move a session to another date, slot or time; one with marks keeps its date."""
+        given: dict[str, Any] = {"session_id": session_id, "expected": self.if_match, **to}
+        return rescheduling.move(self.session, self.principal, now=self.now, **given)
+
+
+@sessions.route("/<uuid:session_id>/substitutes/")
+class AttendanceSessionSubstitutes(Resource):
+    """The substitutes of one session."""
+
+    @needs(Permission.GROUPS_WRITE)
+    @named("createAttendanceSessionSubstitute")
+    @sessions.body(schemas.SessionSubstituteIn)
+    @sessions.answers(GroupSubstituteOut, status=201, raises=(NotFound, UnknownReference, service.GroupRequired))
+    def post(self, session_id: UUID, **given: Any) -> Any:
+        """Assign a substitute to the group for the day of the session, and the next one if it ends then."""
+        substitute, _ = substitutes.assign(self.session, self.principal, session_id=session_id, **given)
+        return substitute, 201
 
 
 @sessions.route("/<uuid:session_id>/submit/")

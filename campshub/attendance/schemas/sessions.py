@@ -61,6 +61,34 @@ class AttendanceSessionPatch(_AttendanceSession):
     status = fields.Text(one_of=("scheduled", "open", "cancelled"))
 
 
+class SessionCancelIn(fields.In):
+    """Why a session is cancelled."""
+
+    example = fields.Example(reason="The hall is closed.")
+
+    reason = fields.Name(required=True, most=fields.LONG)
+
+
+class SessionMoveIn(fields.In):
+    """Where a session moves to, and why; without times it keeps its local times."""
+
+    example = fields.Example(local_date=fields.today, slot="17:00", reason="The hall is closed in the morning.")
+
+    local_date = fields.LocalDate()
+    slot = Slot(allow_none=True, most=40)
+    starts_at = fields.Instant(allow_none=True)
+    ends_at = fields.Instant(allow_none=True)
+    reason = fields.Name(required=True, most=fields.LONG)
+
+
+class SessionSubstituteIn(fields.In):
+    """A substitute for one session."""
+
+    example = fields.Example(trainer_id=fields.example_id("trainer_id"))
+
+    trainer_id = fields.Id(required=True)
+
+
 class AttendanceSessionOut(fields.Out):
     """A session."""
 

@@ -214,15 +214,15 @@ def change(
     session_id: UUID,
     expected: Versions,
     now: datetime,
+    reason: str | None = None,
     **changes: Unpack[SessionChanges],
 ) -> AttendanceSession:
-    """Change a session that is not locked.
+    """Change a session that is not locked; ``reason`` is why it is cancelled or moved.
 
     :raises NotFound: the principal sees no such session.
     :raises PreconditionFailed: it has changed since the caller read it.
     :raises GroupClosed: it is moved or reinstated, and the group is archived or the date is outside its term.
-    :raises SessionLocked: it is locked.
-    :raises SessionSubmitted: it is submitted, so only reopening changes its status.
+    :raises SessionLocked, SessionSubmitted: it is locked, or submitted, so only reopening changes its status.
     :raises SessionHasMarks: it has marks, and would move to another date or be cancelled.
     :raises NotThatDay: it would start or end on another day than its date.
     :raises SessionExists: another session that is not cancelled has its date and slot.
@@ -239,14 +239,21 @@ def change(
         _require_open_group(session, principal, meeting.group_id, local_date)
     if moves or status == "cancelled":
         _vacate(session, meeting)
+    if reason is not None or is_reinstated:
+        meeting.reason = reason  # a session that is held after all loses it
+    _write(session, principal, meeting, changes)
+    if moves or is_reinstated:
+        followers.arrived(session, [meeting])
+    return meeting
+
+
+def _write(session: Session, principal: Principal, meeting: AttendanceSession, changes: SessionChanges) -> None:
+    """Write the changes of a session, if its times fit its date."""
     for name, value in changes.items():
         setattr(meeting, name, value)
     if changes.keys() & {"local_date", "starts_at", "ends_at"}:
         _require_that_day(principal, meeting.local_date, meeting.starts_at, meeting.ends_at)
     creates.flush(session, principal, SESSIONS, meeting)
-    if moves or is_reinstated:
-        followers.arrived(session, [meeting])
-    return meeting
 
 
 def _require_unlocked(meeting: AttendanceSession, status: str) -> None:
@@ -352,6 +359,9 @@ def _lock(session: Session, principal: Principal, session_id: UUID, expected: Ve
     if meeting.group_id is None and principal.scope is not Scope.ALL:
         raise Forbidden("Only callers who see the whole organization can manage open gym sessions.")
     return meeting
+
+
+lock_for_change = _lock  # also for the files beside this one
 
 
 def _refused(problem: type[Conflict], meeting: AttendanceSession) -> Conflict:

@@ -40,6 +40,7 @@ ENROLMENT_COLUMNS = (
     Enrolment.begins_on,
     Enrolment.ends_on,
     Enrolment.status,
+    Enrolment.is_waiting,
     Enrolment.created_at,
     Enrolment.updated_at,
     Enrolment.version,

@@ -6,23 +6,43 @@ that guardian; of the guardians it sees itself, and those of the student whose l
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, exists, func, or_, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Date, Select, and_, cast, exists, func, or_, select, union_all
 
+from campshub.accounts.models import Organization
 from campshub.core.security.permissions import Scope
 from campshub.core.security.principal import Principal, visibility, visible_to
-from campshub.students.models import Enrolment, Group, GroupTrainer, Guardian, Student, StudentGuardian
+from campshub.students.models import (
+    Enrolment,
+    Group,
+    GroupSubstitute,
+    GroupTrainer,
+    Guardian,
+    Student,
+    StudentGuardian,
+)
 from campshub.students.queries.in_group import enrolled_during, ever_enrolled, not_left
 
 # Trainers see students of today, of the past month and of the next month; by the UTC date, so give or take a day.
 GRACE_DAYS = 31
 
 
-def trained_groups(principal: Principal) -> ColumnElement[bool]:
-    """Return the condition that a ``GroupTrainer`` row belongs to the principal."""
-    return and_(
-        GroupTrainer.organization_id == principal.organization_id,
-        GroupTrainer.user_id == principal.user_id,
+def trained_group_ids(principal: Principal) -> Any:
+    """Select the groups that the principal trains, or in which they are a substitute today."""
+    trained = select(GroupTrainer.group_id).where(
+        GroupTrainer.organization_id == principal.organization_id, GroupTrainer.user_id == principal.user_id
     )
+    substituted = select(GroupSubstitute.group_id).where(
+        GroupSubstitute.organization_id == principal.organization_id,
+        GroupSubstitute.trainer_id == principal.user_id,
+        _local_date(principal).between(GroupSubstitute.first_date, GroupSubstitute.last_date),
+    )
+    return union_all(trained, substituted)
+
+
+def _local_date(principal: Principal) -> ColumnElement[Any]:
+    """Return today's date in the organization's time zone; it is part of the view of cached responses."""
+    zone = select(Organization.time_zone).where(Organization.id == principal.organization_id).scalar_subquery()
+    return cast(func.timezone(zone, func.now()), Date)
 
 
 def student_of_login(principal: Principal) -> Select[Any]:
@@ -64,15 +84,8 @@ def _trainers_students(principal: Principal) -> ColumnElement[bool]:
     return not_left(first_date) & exists(
         select(1)
         .select_from(Enrolment)
-        .join(
-            GroupTrainer,
-            and_(
-                GroupTrainer.organization_id == Enrolment.organization_id,
-                GroupTrainer.group_id == Enrolment.group_id,
-            ),
-        )
         .where(
-            trained_groups(principal),
+            Enrolment.group_id.in_(trained_group_ids(principal)),
             Enrolment.organization_id == Student.organization_id,
             Enrolment.student_id == Student.id,
             enrolled_during(first_date, last_date),
@@ -126,12 +139,7 @@ def _own_guardians(principal: Principal) -> ColumnElement[bool]:
 
 @visibility(Group, Scope.GROUPS)
 def _trainers_groups(principal: Principal) -> ColumnElement[bool]:
-    return exists(
-        select(1)
-        .select_from(GroupTrainer)
-        .where(trained_groups(principal), GroupTrainer.group_id == Group.id)
-        .correlate(Group)
-    )
+    return Group.id.in_(trained_group_ids(principal))
 
 
 @visibility(Group, Scope.OWN)
@@ -151,12 +159,12 @@ def _own_groups(principal: Principal) -> ColumnElement[bool]:
 
 @visibility(Enrolment, Scope.GROUPS)
 def _trainers_enrolments(principal: Principal) -> ColumnElement[bool]:
-    return exists(
-        select(1)
-        .select_from(GroupTrainer)
-        .where(trained_groups(principal), GroupTrainer.group_id == Enrolment.group_id)
-        .correlate(Enrolment)
-    )
+    return Enrolment.group_id.in_(trained_group_ids(principal))
+
+
+@visibility(GroupSubstitute, Scope.GROUPS)
+def _trainers_substitutes(principal: Principal) -> ColumnElement[bool]:
+    return GroupSubstitute.group_id.in_(trained_group_ids(principal))
 
 
 @visibility(Enrolment, Scope.OWN)

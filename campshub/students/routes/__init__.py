@@ -7,8 +7,9 @@ from campshub.students.routes.groups import groups
 from campshub.students.routes.guardians import guardians, student_guardians
 from campshub.students.routes.photos import student_photos
 from campshub.students.routes.students import students
+from campshub.students.routes.substitutes import group_substitutes
 
 blueprints = (
     *(students, students_in_bulk, custom_fields, guardians, student_guardians, student_photos),
-    *(groups, enrolments),
+    *(groups, enrolments, group_substitutes),
 )

@@ -9,6 +9,7 @@ from campshub.core.http.decorators import cached, named, needs
 from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.queries import groups as queries
+from campshub.students.queries import waiting
 from campshub.students.schemas import groups as schemas
 from campshub.students.service import groups as service
 from campshub.students.service import places
@@ -148,3 +149,16 @@ class OneEnrolment(Resource):
             today=self.today,
             **changes,
         )
+
+
+@groups.route("/<uuid:group_id>/waiting-list/")
+class WaitingList(Resource):
+    """A group's waiting list."""
+
+    @needs(Permission.STUDENTS_READ)
+    @named("listGroupWaitingList")
+    @cached(tags=("groups", "enrolments", "students"), same_for_role=True)
+    @groups.answers_page(schemas.WaitingOut, sorts=("position",))
+    def get(self, group_id: UUID, *, page: Any) -> Any:
+        """List the enrolments that wait for a place in a group, the first one first."""
+        return waiting.list_waiting(self.session, self.principal, group_id, page=page)

@@ -104,6 +104,13 @@ class EnrolmentIn(fields.In):
     begins_on = fields.LocalDate(required=True)
     ends_on = fields.LocalDate(load_default=None, allow_none=True)
     status = fields.Text(one_of=("pending", "active"), load_default="active")
+    wait_if_full = fields.Boolean(
+        load_default=False,
+        metadata={
+            "description": "If the group is full on some of the days, put the student on its waiting list: the"
+            " enrolment is pending until a place is free."
+        },
+    )
 
 
 class EnrolmentPatch(fields.In):
@@ -138,8 +145,25 @@ class EnrolmentOut(fields.Out):
     begins_on = ma.Date(required=True)
     ends_on = ma.Date(required=True, allow_none=True)
     status = fields.Text(required=True, one_of=ENROLMENT_STATUSES)
+    is_waiting = ma.Boolean(required=True, metadata={"description": "Whether it is on the group's waiting list."})
     created_at = ma.AwareDateTime(required=True)
     updated_at = ma.AwareDateTime(required=True)
+    version = ma.Integer(required=True)
+
+
+class WaitingOut(fields.Out):
+    """An enrolment on a group's waiting list."""
+
+    id = fields.Id(required=True, metadata={"description": "The enrolment's id."})
+    position = ma.Integer(required=True, metadata={"description": "1 is the first."})
+    student_id = fields.Id(required=True)
+    code = fields.Text(required=True)
+    given_name = fields.Text(required=True)
+    family_name = fields.Text(required=True)
+    preferred_name = fields.Text(required=True, allow_none=True)
+    begins_on = ma.Date(required=True)
+    ends_on = ma.Date(required=True, allow_none=True)
+    created_at = ma.AwareDateTime(required=True)
     version = ma.Integer(required=True)
 
 

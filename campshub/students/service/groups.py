@@ -15,10 +15,12 @@ from campshub.core.errors import Conflict, Invalid, UnknownReference
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students import names
 from campshub.students.models import Enrolment, Group, GroupTrainer, Student
-from campshub.students.service import places
+from campshub.students.service import places, waiting
 from campshub.students.service.trainers import require_trainers
 
 _LEFT = ("withdrawn", "completed")
+# The fields of a group that decide whether it has a place.
+_PLACES = frozenset({"capacity", "status", "begins_on", "ends_on"})
 
 
 class GroupCodeTaken(Conflict):
@@ -188,6 +190,8 @@ def change(
     creates.flush(session, principal, GROUPS, group)
     if trainer_ids is not None:
         _set_trainers(session, principal, group_id, trainer_ids, present=present)
+    if changes.keys() & _PLACES:
+        waiting.promote(session, group, today=principal.today(session.unit.now))
     return group_id
 
 
@@ -242,29 +246,51 @@ def enrol(
     ends_on: date | None,
     status: str,
     today: date,
+    wait_if_full: bool = False,
     id: UUID | None = None,
 ) -> tuple[Enrolment, bool]:
-    """Enrol a student in a group; an identical call returns the same enrolment.
+    """Enrol a student, or put them on the waiting list; an identical call returns the same enrolment.
 
     This locks the group's row, so that its last place is assigned once.
 
-    :raises NotFound: the principal sees no such group.
-    :raises UnknownReference: the principal sees no such student.
+    :raises NotFound, UnknownReference: the principal sees no such group or student.
     :raises GroupClosed: the group is archived, or a date is outside its term.
     :raises GroupFull: the group is full on one of the days.
     :raises AlreadyEnrolled: the student is in the group on some of these days.
     """
     group = lock(session, principal, Group, group_id, Group.deleted_at.is_(None))
-    days = {"begins_on": begins_on, "ends_on": ends_on}
-    values = {"group_id": group_id, "student_id": student_id, "status": status, **days}
-    present = creates.find_created(session, principal, ENROLMENTS, id=id, body=values)
+    ids, days = {"group_id": group_id, "student_id": student_id}, {"begins_on": begins_on, "ends_on": ends_on}
+    values = {**ids, "status": status, **days}
+    body = values | ({"wait_if_full": True} if wait_if_full else {})
+    present = creates.find_created(session, principal, ENROLMENTS, id=id, body=body)
     if present is not None:
         return present, False
     if not _sees_student(session, principal, student_id):
         raise UnknownReference.at("/student_id", "unknown_reference", "No such student.")
+    row: dict[str, Any] = {**values, "is_waiting": False}
     term = places.Term(status, begins_on, ends_on)
-    places.require(session, group, student_id, before=None, after=term, today=today)
-    return creates.create(session, principal, ENROLMENTS, id=id, body=values)
+    try:
+        places.require(session, group, student_id, before=None, after=term, today=today)
+    except places.GroupFull:
+        if not wait_if_full:
+            raise
+        row |= _on_waiting_list(session, principal, values)
+    return creates.create(session, principal, ENROLMENTS, id=id, body=body, row=row)
+
+
+def _on_waiting_list(session: Session, principal: Principal, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what puts an enrolment on the waiting list; each student is on it once.
+
+    :raises AlreadyEnrolled: the student waits for a place, or is in the group on some of the days.
+    """
+    waits = and_(
+        Enrolment.student_id == values["student_id"], Enrolment.group_id == values["group_id"], Enrolment.is_waiting
+    )
+    own = Enrolment.organization_id == principal.organization_id
+    present = session.scalars(select(Enrolment).where(own, or_(waits, _overlaps(values))).limit(1)).first()
+    if present is not None:
+        raise ENROLMENTS.conflict(AlreadyEnrolled, present)
+    return {"status": "pending", "is_waiting": True}
 
 
 def change_enrolment(
@@ -292,7 +318,11 @@ def change_enrolment(
     places.require(session, group, enrolment.student_id, before=before, after=after, today=today)
     for name, value in changes.items():
         setattr(enrolment, name, value)
+    if enrolment.status != "pending":
+        enrolment.is_waiting = False
     creates.flush(session, principal, ENROLMENTS, enrolment)
+    if waiting.is_freed(before, after):
+        waiting.promote(session, group, today=today)
     return enrolment
 
 

@@ -11,6 +11,7 @@ from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import in_separate_transaction, record_audit
 from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, Forbidden, Invalid
+from campshub.core.jobs.store import enqueue
 from campshub.core.security.audit import Change
 from campshub.core.security.encrypted_columns import encryption_context
 from campshub.core.security.permissions import Permission
@@ -230,7 +231,7 @@ def change(
     creates.flush(session, principal, STUDENTS, student)
     if "guardians" in given:
         guardian_links.set_guardians(session, principal, student, given["guardians"])
-    return student
+    return _freeing_places(session, student, has_left=given.get("left_on") is not None)
 
 
 def _set_keys(student: Student) -> None:
@@ -255,6 +256,13 @@ def set_guardians(
     return student
 
 
+def _freeing_places(session: Session, student: Student, *, has_left: bool) -> Student:
+    """Let those on waiting lists have the places of a student who has left; return the student."""
+    if has_left:
+        enqueue(session, "students.promote_waiting", student_id=str(student.id))
+    return student
+
+
 def delete(session: Session, principal: Principal, *, student_id: UUID, expected: Versions, now: datetime) -> None:
     """Mark a student as deleted; rows that refer to them stay, and ``undelete`` reverts it.
 
@@ -262,6 +270,7 @@ def delete(session: Session, principal: Principal, *, student_id: UUID, expected
     """
     student = lock(session, principal, Student, student_id, Student.deleted_at.is_(None), expected=expected)
     student.deleted_at = now
+    _freeing_places(session, student, has_left=True)
 
 
 def undelete(session: Session, principal: Principal, *, student_id: UUID) -> Student:
