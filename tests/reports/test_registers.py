@@ -46,7 +46,7 @@ def other_group(school):
     return group
 
 
-def test_the_group_summary_shows_what_is_not_taken_apart_from_absences(marked):
+def test_the_group_summary_shows_what_is_not_taken_separately_from_absences(marked):
     other_group(marked)
 
     rows = values(marked.rows("group_summary", **WEEK))

@@ -91,7 +91,7 @@ def as_svg(chart: Chart) -> str:
 
 
 def as_layers(chart: Chart) -> dict[str, Any]:
-    """Return a chart as an SVG of its shapes, and its texts apart from it, for programs that set text themselves.
+    """Return a chart as an SVG of its shapes, and its texts separately, for programs that set text themselves.
 
     Typst places letters of some scripts (Devanagari) wrongly inside an SVG, and correctly in its own text.
     """

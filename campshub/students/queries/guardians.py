@@ -119,7 +119,7 @@ def guardians_of_student(principal: Principal) -> ColumnElement[Any]:
     """Return the guardians of the statement's student as JSON: the primary one first, then in the student's order.
 
     With the scope ``own``, a guardian sees only themselves among them, because guardians may be in dispute; a student
-    sees their own guardians. With other scopes, whoever sees a student sees the student's guardians.
+    sees their own guardians. With other scopes, callers who see a student see the student's guardians.
     """
     shown = func.json_build_object(
         *("guardian_id", Guardian.id, "name", Guardian.name, "relation", StudentGuardian.relation),

@@ -25,7 +25,7 @@ class PhotoIn(fields.In):
 
 
 class PhotoOut(fields.Out):
-    """The links to a student's photo, null without a photo; whoever has a link needs no token until it expires."""
+    """The links to a student's photo, null without a photo; a client with a link needs no token until it expires."""
 
     student_id = fields.Id(required=True)
     photo_id = fields.Id(required=True, allow_none=True)
