@@ -36,10 +36,10 @@ class RequestCache:
     def learn(self, environ: Mapping[str, Any], parsed_request: ParsedRequest) -> None:
         """Store a parsed request, unless its endpoint needs more than the fast path does.
 
-        Those are system endpoints, endpoints with limits of their own, and deprecated ones, which add headers.
+        Those are system endpoints, endpoints with limits of their own, deprecated ones, which add headers, and files.
         """
         options = parsed_request.endpoint.options
-        if options.is_system or options.limits or options.deprecation is not None:
+        if options.is_system or options.limits or options.deprecation is not None or options.media_types:
             return
         if len(self._known) >= MOST:
             self._known.clear()  # a client sends ever new URLs; the common ones return soon
