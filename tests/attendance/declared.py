@@ -138,6 +138,8 @@ DECLARED = Declared(
         f"POST {SESSION}submit/": 3,
         # The sessions, the lock of the schedule, a savepoint, the new session (3), its register, the marks, audit.
         "POST /api/attendance/sync/": 10,
+        # The slot, the group, approved leave, the insert; the session is read.
+        "PUT /api/groups/<uuid:group_id>/sessions/<local_date>/<slot>/": 6,
         f"PUT {SESSION}records/": 3,  # the register, the marks, audit; and person keys where a mark has a note
         f"DELETE {RECORD}": 6,  # as its change
         f"DELETE {SESSION}": 5,  # and whether it has marks, or had any
@@ -164,6 +166,7 @@ DECLARED = Declared(
     schemas={
         "MarksIn": {"records": None},
         "MarkIn": {"code": "present"},
+        "RegisterIn": {"session_id": None, "version": lambda: None, "rest": lambda: None},
         "AttendanceRecordPatch": {"code": "present"},
         "AttendanceSessionIn": {"slot": lambda: new_id().hex[-8:]},
     },

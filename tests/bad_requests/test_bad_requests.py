@@ -84,10 +84,11 @@ def test_head_returns_the_headers_of_get_without_a_body(app, admin, seeds):
     for operation in operations(app):
         if operation.method == "GET":
             url = operation.address(seeds.ids)
-            head, get = admin.call("HEAD", url), admin.get(url)
+            before, head, get = admin.get(url), admin.call("HEAD", url), admin.get(url)
             assert (head.status, head.raw.data) == (get.status, b""), operation.name
-            assert head.headers["Content-Type"] == get.headers["Content-Type"]
-            assert head.headers.get("ETag") == get.headers.get("ETag")
+            assert head.headers.get("Content-Type") == get.headers.get("Content-Type")
+            # A QR code may change in between.
+            assert head.headers.get("ETag") in {before.headers.get("ETag"), get.headers.get("ETag")}, operation.name
 
 
 @pytest.mark.parametrize("path", [

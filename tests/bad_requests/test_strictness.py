@@ -14,10 +14,13 @@ from tests.surface import body_for, fields_of, operations, put
 
 
 def details(response) -> list[str]:
-    """Return the messages of a refusal, also of the rows of a bulk body."""
-    document = response.raw.get_json(force=True)
-    rows = [error for row in document.get("results", ()) for error in row["errors"]]
-    return [error["detail"] for error in [*document.get("errors", ()), *rows]]
+    """Return the messages of a refusal, also of the rows of a bulk body, and of the rows of its rows."""
+    return [error["detail"] for error in errors_in(response.raw.get_json(force=True))]
+
+
+def errors_in(document) -> list:
+    rows = [error for row in document.get("results") or () for error in errors_in(row)]
+    return [*(document.get("errors") or ()), *((document.get("problem") or {}).get("errors", ())), *rows]
 
 
 def with_value(operation, seeds, path, value) -> bytes:
@@ -118,6 +121,7 @@ def test_a_text_that_is_too_long_or_not_a_choice_is_refused_with_the_limit(admin
             messages = details(send(admin, operation, seeds, with_value(operation, seeds, path, value)))
             wanted = [str(c) for v in choices for c in v.choices] or [str(v.max) for v in bounds(field)]
             other = isinstance(field, fields.EmailAddress) or path[-1] in {"load", "body_weight"}
+            other = other or any(v.max >= len(value or "") > 0 for v in bounds(field))  # files take more than this
             if not other and not any(word in text for word in wanted for text in messages):
                 wrong.append((operation.name, path, messages))
 
