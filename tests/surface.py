@@ -60,7 +60,7 @@ class Operation:
         path = self.rule
         for name in self.parameters:
             path = path.replace(f"<uuid:{name}>", {**ids, **instead}[name])
-        path = re.sub(r"<(\w+)>", r"\1-1", path)  # a text that a client chooses
+        path = re.sub(r"<(\w+)>", lambda found: BY_NAME.get(found[1], f"{found[1]}-1"), path)  # a client's own text
         schema, values = self.endpoint.options.query, {**BY_NAME, **(query or {})}
         needed = [f"{n}={values[n]}" for n, f in schema().load_fields.items() if f.required] if schema else []
         return f"{path}?{'&'.join(needed)}" if needed else path

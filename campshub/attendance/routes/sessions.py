@@ -7,7 +7,7 @@ from campshub.attendance.queries import registers
 from campshub.attendance.queries import sessions as queries
 from campshub.attendance.schemas import records as record_schemas
 from campshub.attendance.schemas import sessions as schemas
-from campshub.attendance.service import marking, marks, rescheduling, substitutes
+from campshub.attendance.service import marking, marks, rescheduling, slots, substitutes
 from campshub.attendance.service import sessions as service
 from campshub.core.errors import IdTaken, MonthUnavailable, NotFound, PreconditionFailed, UnknownReference
 from campshub.core.http.decorators import cached, named, needs
@@ -204,3 +204,30 @@ class GroupSessions(Resource):
     def get(self, group_id: UUID, *, page: Any, **filters: Any) -> Any:
         """List a group's sessions by date."""
         return queries.list_of_group(self.session, self.principal, group_id, page=page, **filters)
+
+
+@group_sessions.route("/<uuid:group_id>/sessions/<local_date>/<slot>/")
+class GroupSlotSession(Resource):
+    """The session of a group's date and slot."""
+
+    @needs(Permission.ATTENDANCE_MARK)
+    @named("putGroupSession")
+    @group_sessions.body(schemas.SlotSessionIn)
+    @group_sessions.answers(
+        schemas.AttendanceSessionOut,
+        status=201,
+        raises=(PreconditionFailed, service.UnknownGroup, service.SessionCancelled, *_UNFIT),
+    )
+    def put(self, group_id: UUID, local_date: str, slot: str, **given: Any) -> Any:
+        """Return the session of a date and slot; create it (201) if the group has none."""
+        found, is_new = slots.get_or_create(
+            self.session,
+            self.principal,
+            group_id=group_id,
+            local_date=local_date,
+            slot=slot,
+            expected=self.if_match,
+            now=self.now,
+            **given,
+        )
+        return found, 201 if is_new else 200

@@ -1,25 +1,20 @@
 """Schemas of attendance sessions."""
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import fields as ma
 
+from campshub.attendance import slots
 from campshub.attendance.models import SESSION_STATUSES
 from campshub.core.http.schemas import fields
-
-_TIME = re.compile(r"([0-9]|1[0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Slot(fields.Name):
     """The slot of a meeting on its date: a name, or a time, whose hour is padded to two digits."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
-        text = super()._deserialize(value, attr, data, **options)
-        time = unicodedata.normalize("NFKC", text)  # full-width digits become ASCII digits
-        return time.zfill(len("00:00")) if _TIME.fullmatch(time) else text
+        return slots.normalized(super()._deserialize(value, attr, data, **options))
 
 
 class _AttendanceSession(fields.In):
@@ -27,7 +22,7 @@ class _AttendanceSession(fields.In):
 
     slot = Slot(
         allow_none=True,
-        most=40,
+        most=slots.MOST_CHARACTERS,
         metadata={"description": "The slot on the date: the start `HH:MM`, or a name; `9:00` is the same as `09:00`."},
     )
     starts_at = fields.Instant(allow_none=True)
@@ -49,6 +44,17 @@ class AttendanceSessionIn(_AttendanceSession):
     id = fields.Id(metadata={"description": "Your own id (UUID version 7), so that a retry is no second session."})
     group_id = fields.Id(load_default=None, allow_none=True, metadata={"description": "None: open gym."})
     local_date = fields.LocalDate(required=True)
+    status = fields.Text(one_of=("scheduled", "open"), load_default="scheduled")
+
+
+class SlotSessionIn(fields.In):
+    """The fields of the session of a slot, if it does not exist yet."""
+
+    example = fields.Example(status="open")
+
+    starts_at = fields.Instant(allow_none=True)
+    ends_at = fields.Instant(allow_none=True)
+    notes = fields.Note(allow_none=True, most=fields.LONG)
     status = fields.Text(one_of=("scheduled", "open"), load_default="scheduled")
 
 
@@ -75,7 +81,7 @@ class SessionMoveIn(fields.In):
     example = fields.Example(local_date=fields.today, slot="17:00", reason="The hall is closed in the morning.")
 
     local_date = fields.LocalDate()
-    slot = Slot(allow_none=True, most=40)
+    slot = Slot(allow_none=True, most=slots.MOST_CHARACTERS)
     starts_at = fields.Instant(allow_none=True)
     ends_at = fields.Instant(allow_none=True)
     reason = fields.Name(required=True, most=fields.LONG)

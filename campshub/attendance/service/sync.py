@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from campshub.attendance.queries import sessions as reads
 from campshub.attendance.queries.sessions import Slotted
-from campshub.attendance.service import followers, marking, sessions
+from campshub.attendance.service import followers, marking, sessions, slots
 from campshub.config import Settings
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import savepoint
@@ -120,7 +120,8 @@ def _mark(
     if session_id is None and line.slotted is not None:
         if (cancelled := present.cancelled.get(line.slotted)) is not None:
             raise sessions.SESSIONS.conflict(sessions.SessionCancelled, cancelled)
-        session_id, is_new = _create(session, principal, given, now)
+        own = {name: given[name] for name in ("session_id", "starts_at", "ends_at")}
+        session_id, is_new = slots.create_or_find(session, principal, line.slotted, now=now, status="open", **own)
     version = given["version"]
     done = marking.mark_many(
         session,
@@ -133,21 +134,6 @@ def _mark(
         expected=None if version is None else frozenset({version}),
     )
     return {"outcome": "marked", "session_id": session_id or given["session_id"], "is_new": is_new, **done}
-
-
-def _create(session: Session, principal: Principal, given: dict[str, Any], now: datetime) -> tuple[UUID, bool]:
-    """Create the session of a register; return its id, and whether it is new.
-
-    If another call has created it at the same moment, its own session is used.
-    """
-    named = {name: given[name] for name in ("group_id", "local_date", "slot", "starts_at", "ends_at")}
-    try:
-        made, is_new = sessions.create(session, principal, now=now, id=given["session_id"], status="open", **named)
-    except sessions.SessionExists as taken:
-        if taken.present is None:
-            raise
-        return taken.present["id"], False
-    return made.id, is_new
 
 
 def _refused(problem: Problem) -> dict[str, Any]:
