@@ -30,12 +30,15 @@ class EmailTaken(Conflict):
     pointer = "/email"
 
 
-ZoneFollower = Callable[[Session, Organization], None]
+ZoneFollower = Callable[[Session, Organization, str], None]
 _zone_followers: list[ZoneFollower] = []
 
 
 def follows_time_zone(follower: ZoneFollower) -> ZoneFollower:
-    """Register a function that recomputes stored instants in the transaction that changes the time zone."""
+    """Register a function that recomputes stored instants in the transaction that changes the time zone.
+
+    It gets the organization, and the name of its former time zone.
+    """
     _zone_followers.append(follower)
     return follower
 
@@ -176,7 +179,7 @@ def change_organization(
         setattr(organization, name, value)
     if organization.time_zone != time_zone:
         for follower in _zone_followers:
-            follower(session, organization)
+            follower(session, organization, time_zone)
     return organization
 
 

@@ -15,6 +15,7 @@ from campshub.core.http.routing import Blueprint, Resource
 from campshub.core.security.permissions import Permission
 from campshub.students.schemas.substitutes import GroupSubstituteOut
 from campshub.students.service.places import GroupClosed
+from campshub.students.service.substitutes import SubstituteEndsBeforeBegin
 
 sessions = Blueprint(
     "attendance_sessions", __name__, url_prefix="/api/attendance/sessions", description="Meetings and their registers."
@@ -24,6 +25,7 @@ group_sessions = Blueprint("group_sessions", __name__, url_prefix="/api/groups",
 _STATES = (service.SessionLocked, service.SessionCancelled)
 _MARKED = (service.SessionLocked, service.SessionSubmitted, service.SessionHasMarks)
 _NEW = (service.UnknownGroup, service.GroupRequired)
+_SUBSTITUTE = (UnknownReference, service.GroupRequired, SubstituteEndsBeforeBegin)
 _ROSTER = (marking.NoRoster, marking.RosterTooLarge)
 _UNFIT = (
     service.SessionDateOutOfRange,
@@ -92,7 +94,7 @@ class AttendanceSessionCancel(Resource):
     @needs(Permission.ATTENDANCE_MARK)
     @named("cancelAttendanceSession")
     @sessions.body(schemas.SessionCancelIn)
-    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, PreconditionFailed, *_MARKED))
+    @sessions.answers(schemas.AttendanceSessionOut, raises=(NotFound, PreconditionFailed, *_MARKED, *_UNFIT))
     def post(self, session_id: UUID, *, reason: str) -> Any:
         """Cancel a session without marks."""
         given: dict[str, Any] = {"session_id": session_id, "reason": reason, "expected": self.if_match}
@@ -123,7 +125,7 @@ class AttendanceSessionSubstitutes(Resource):
     @needs(Permission.GROUPS_WRITE)
     @named("createAttendanceSessionSubstitute")
     @sessions.body(schemas.SessionSubstituteIn)
-    @sessions.answers(GroupSubstituteOut, status=201, raises=(NotFound, UnknownReference, service.GroupRequired))
+    @sessions.answers(GroupSubstituteOut, status=201, raises=(NotFound, *_SUBSTITUTE))
     def post(self, session_id: UUID, **given: Any) -> Any:
         """Assign a substitute to the group for the day of the session, and the next one if it ends then."""
         substitute, _ = substitutes.assign(self.session, self.principal, session_id=session_id, **given)
@@ -216,7 +218,7 @@ class GroupSlotSession(Resource):
     @group_sessions.answers(
         schemas.AttendanceSessionOut,
         status=201,
-        raises=(PreconditionFailed, service.UnknownGroup, service.SessionCancelled, *_UNFIT),
+        raises=(PreconditionFailed, service.SessionCancelled, *_NEW, *_UNFIT),
     )
     def put(self, group_id: UUID, local_date: str, slot: str, **given: Any) -> Any:
         """Return the session of a date and slot; create it (201) if the group has none."""

@@ -166,7 +166,7 @@ def delete(session: Session, principal: Principal, *, schedule_id: UUID, expecte
 
 
 @follows_time_zone
-def follow_time_zone(session: Session, organization: Organization) -> None:
+def follow_time_zone(session: Session, organization: Organization, _former: str) -> None:
     """Recompute the next times of an organization's schedules; a time that is already due stays."""
     now = session.unit.now
     later = select(ReportSchedule).where(

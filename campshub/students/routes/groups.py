@@ -59,7 +59,7 @@ class OneGroup(Resource):
 
     @needs(Permission.GROUPS_WRITE)
     @groups.body(schemas.GroupPatch)
-    @groups.answers(schemas.GroupWholeOut, raises=_UNFIT)
+    @groups.answers(schemas.GroupWholeOut, raises=(places.GroupClosed, places.GroupFull, *_UNFIT))
     def patch(self, group_id: UUID, **changes: Any) -> Any:
         """Change a group."""
         service.change(self.session, self.principal, group_id=group_id, expected=self.if_match, **changes)

@@ -63,7 +63,7 @@ class OneCalendar(Resource):
     @calendars.answers(None, raises=(service.CalendarInUse,))
     def delete(self, calendar_id: UUID) -> None:
         """Delete a calendar that no group follows, with its terms and holidays."""
-        service.delete(self.session, self.principal, calendar_id=calendar_id, expected=self.if_match)
+        service.delete_calendar(self.session, self.principal, calendar_id=calendar_id, expected=self.if_match)
 
 
 @calendars.route("/<uuid:calendar_id>/terms/")
@@ -83,7 +83,7 @@ class CalendarTerms(Resource):
     @calendars.answers(schemas.CalendarTermOut, status=201, raises=(NotFound, IdTaken, *_UNFIT))
     def post(self, calendar_id: UUID, **given: Any) -> Any:
         """Add a term; a job applies it to the sessions of the groups."""
-        term, is_new = service.add(self.session, self.principal, CalendarTerm, calendar_id=calendar_id, **given)
+        term, is_new = service.add_part(self.session, self.principal, CalendarTerm, calendar_id=calendar_id, **given)
         return term, 201 if is_new else 200
 
 
@@ -131,7 +131,9 @@ class CalendarHolidays(Resource):
     @calendars.answers(schemas.CalendarHolidayOut, status=201, raises=(NotFound, IdTaken, *_UNFIT))
     def post(self, calendar_id: UUID, **given: Any) -> Any:
         """Add a holiday; a job applies it to the sessions of the groups."""
-        holiday, is_new = service.add(self.session, self.principal, CalendarHoliday, calendar_id=calendar_id, **given)
+        holiday, is_new = service.add_part(
+            self.session, self.principal, CalendarHoliday, calendar_id=calendar_id, **given
+        )
         return holiday, 201 if is_new else 200
 
 

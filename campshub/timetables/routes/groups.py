@@ -67,7 +67,7 @@ class WeeklyMeetingChanging(Resource):
     @needs(Permission.GROUPS_WRITE)
     @named("changeWeeklyMeeting")
     @group_timetables.body(schemas.WeeklyMeetingChange)
-    @group_timetables.answers(schemas.WeeklyMeetingChangedOut, raises=(*_STATES, *_UNFIT))
+    @group_timetables.answers(schemas.WeeklyMeetingChangedOut, raises=(GroupClosed, *_STATES, *_UNFIT))
     def post(self, group_id: UUID, meeting_id: UUID, **changes: Any) -> Any:
         """Change a weekly meeting from a date on; its future sessions without marks follow."""
         given: dict[str, Any] = {

@@ -102,7 +102,7 @@ def change(
     return calendar
 
 
-def delete(session: Session, principal: Principal, *, calendar_id: UUID, expected: Versions) -> None:
+def delete_calendar(session: Session, principal: Principal, *, calendar_id: UUID, expected: Versions) -> None:
     """Delete a calendar that no group follows, with its terms and holidays.
 
     :raises NotFound: there is no such calendar.
@@ -125,7 +125,7 @@ def delete(session: Session, principal: Principal, *, calendar_id: UUID, expecte
     session.delete(calendar)
 
 
-def add(
+def add_part(
     session: Session,
     principal: Principal,
     model: type[Part],

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import inspect, select
+from sqlalchemy import select
 
 from campshub.accounts.models import Organization
 from campshub.accounts.service.organizations import follows_time_zone, lock_time_zone
@@ -108,10 +108,9 @@ def apply(session: Session, group_id: UUID, window: DaysAhead, *, series_id: UUI
 
 
 @follows_time_zone
-def follow_time_zone(session: Session, organization: Organization) -> None:
+def follow_time_zone(session: Session, organization: Organization, former: str) -> None:
     """Keep the local times of future sessions that are as their meeting planned them; the past stays as it was."""
-    (before,) = list(inspect(organization).attrs.time_zone.history.deleted)
-    old, new = ZoneInfo(before), ZoneInfo(organization.time_zone)
+    old, new = ZoneInfo(former), ZoneInfo(organization.time_zone)
     now = session.unit.now
     window = DaysAhead(old, now, now.astimezone(old).date())
     own = WeeklyMeeting.organization_id == organization.id
