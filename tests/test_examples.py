@@ -17,6 +17,7 @@ from tests.conftest import Client, new_tenant
 from tests.declared import merged
 from tests.documented import documented
 from tests.seeds import Seeds
+from tests.surface import BY_NAME
 
 METHODS = ("post", "put", "patch", "get", "delete")
 FIRST, CREATED, CALLERS = merged("examples.first"), merged("examples.created"), merged("examples.callers")
@@ -124,5 +125,5 @@ def _address(day, path, method, operation):
     query = {parameter["name"]: parameter["example"] for parameter in required}
     rule = re.sub(r"{(\w+)}", r"<uuid:\1>", path)
     query |= day.seeds.real_query(f"{method.upper()} {rule}")
-    url = re.sub(r"{(\w+)}", lambda found: example_id(found[1]), path)
+    url = re.sub(r"{(\w+)}", lambda found: BY_NAME.get(found[1]) or example_id(found[1]), path)
     return day.real(url) + ("?" + "&".join(f"{name}={value}" for name, value in query.items()) if query else "")

@@ -80,6 +80,12 @@ class Problem(Exception):
         return document
 
 
+def problem_of_constraint(cause: Any) -> Problem | None:
+    """Return the problem that is registered for the constraint that an error of the database driver names, or None."""
+    kind = Problem.by_constraint.get(getattr(getattr(cause, "diag", None), "constraint_name", None) or "")
+    return kind() if kind else None
+
+
 class MalformedBody(Problem):
     """The body is not JSON."""
 

@@ -6,9 +6,10 @@ from uuid import UUID
 from campshub.analytics.models import AttendanceAlert
 from campshub.core.db import writes
 from campshub.core.db.unit_of_work import unit_of_work
+from campshub.core.http.schemas.fields import example_id
 from campshub.core.security.permissions import Role
 from tests.dates import today
-from tests.declared import Declared, Large
+from tests.declared import Declared, Examples, Large
 
 ANALYTICS, ALERTS = "/api/attendance/analytics/", "/api/attendance/alerts/"
 STREAKS, ALERT = f"{ANALYTICS}students/<uuid:student_id>/streaks/", f"{ALERTS}<uuid:attendance_alert_id>/"
@@ -25,20 +26,24 @@ def seed(seeds):
     marked = admin.put(f"/api/attendance/sessions/{gym}/records/", {"records": absent})
     assert marked.json["summary"]["created"] == 2, marked.json
     seeds.others |= {gym, *(row["id"] for row in marked.json["results"])}
-    rows = [
-        {
-            "student_id": UUID(seeds.ids["student_id"]),
-            "rule": rule,
-            "value": 3,
-            "threshold": 2,
-            "raised_at": datetime.now(UTC),
-        }
-        for rule in ("absences", "days_away")
-    ]
-    with seeds.tenant.app.app_context(), unit_of_work(organization_id=seeds.tenant.id) as session:
-        first, second = (str(row.id) for row in writes.insert(session, AttendanceAlert, rows))
+    first, second = raised(seeds.tenant, seeds.ids["student_id"])
     seeds.ids["attendance_alert_id"] = first
     seeds.others.add(second)
+
+
+def raised(tenant, student_id):
+    """Raise two alerts about a student; return their ids."""
+    rows = [
+        {"student_id": UUID(student_id), "rule": rule, "value": 3, "threshold": 2, "raised_at": datetime.now(UTC)}
+        for rule in ("absences", "days_away")
+    ]
+    with tenant.app.app_context(), unit_of_work(organization_id=tenant.id) as session:
+        return [str(row.id) for row in writes.insert(session, AttendanceAlert, rows)]
+
+
+def alert_of(day):
+    """Raise an alert about the student of the examples."""
+    day.ids["attendance_alert_id"], _ = raised(day.seeds.tenant, example_id("student_id"))
 
 
 def rows(connection, made):
@@ -76,6 +81,7 @@ DECLARED = Declared(
         f"POST {ALERT}acknowledge/": 3,
     },
     spending=("/acknowledge/",),
+    examples=Examples(before={"acknowledgeAttendanceAlert": alert_of}),
     references={"acknowledged_by": "user_id"},
     lists={
         "/api/attendance/at-risk/": {"group_id": EVERY_STUDENT, "rule": EVERY_STUDENT, "sort name": EVERY_STUDENT},

@@ -39,6 +39,8 @@ def seed(seeds):
     marked_rest = admin.put(records, {"rest": "present"})
     assert (marked.status, marked_rest.status) == (200, 200)
     seeds.ids["record_id"] = marked.json["results"][0]["id"]
+    changed = admin.patch(f"/api/attendance/records/{seeds.ids['record_id']}/?on={today()}", {"note": f"bus {word}"})
+    assert changed.status == 200
     seeds.others |= {row["id"] for row in marked_rest.json["results"] if row["id"]}
     # Aggregates of a second group (open gym) and of a second month.
     long_ago = str(today() - timedelta(days=35))
@@ -68,6 +70,12 @@ def unmarked(seeds, client):
     """Create a session without marks in a slot of its own."""
     body = {"group_id": seeds.ids["group_id"], "local_date": today().isoformat(), "slot": new_id().hex[-8:]}
     seeds.ids["session_id"] = client.made("/api/attendance/sessions/", body)["id"]
+
+
+def cancellation(seeds, client):
+    """Create a session without marks, and return why it is cancelled."""
+    unmarked(seeds, client)
+    return {"reason": "The hall is closed."}
 
 
 def marked_aside(day):
@@ -130,8 +138,8 @@ DECLARED = Declared(
         f"PATCH {SESSION}": 3,
         "POST /api/attendance/codes/": 2,
         "POST /api/attendance/sessions/": 3,  # the group, the session, approved leave of its date
-        f"POST {SESSION}cancel/": 4,  # and whether it has marks
-        f"POST {SESSION}move/": 4,  # it is locked, and locked again for the change
+        f"POST {SESSION}cancel/": 6,  # the lock of the schedule, its marks of leave, and whether it has others
+        f"POST {SESSION}move/": 5,  # the schedule and the session are locked, and this one again for the change
         f"POST {SESSION}substitutes/": 5,  # the session; then as a substitute of the group
         f"POST {SESSION}lock/": 3,
         f"POST {SESSION}reopen/": 3,
@@ -142,7 +150,7 @@ DECLARED = Declared(
         "PUT /api/groups/<uuid:group_id>/sessions/<local_date>/<slot>/": 6,
         f"PUT {SESSION}records/": 3,  # the register, the marks, audit; and person keys where a mark has a note
         f"DELETE {RECORD}": 6,  # as its change
-        f"DELETE {SESSION}": 5,  # and whether it has marks, or had any
+        f"DELETE {SESSION}": 7,  # as to cancel it, and whether it had any marks
     },
     creates={"POST /api/attendance/sessions/": 6, f"POST {SESSION}substitutes/": 7},  # see their budgets
     bodies={
@@ -153,7 +161,11 @@ DECLARED = Declared(
         f"POST {SESSION}move/": {"slot": "Later", "reason": "The hall is closed."},
         f"PUT {SESSION}records/": {"rest": "present"},
     },
-    real_bodies={"POST /api/attendance/sync/": day_offline},
+    real_bodies={
+        "POST /api/attendance/sync/": day_offline,
+        f"DELETE {SESSION}": unmarked,
+        f"POST {SESSION}cancel/": cancellation,
+    },
     before={
         f"PUT {SESSION}records/": new_session,
         f"POST {SESSION}reopen/": submit,
@@ -166,10 +178,18 @@ DECLARED = Declared(
     schemas={
         "MarksIn": {"records": None},
         "MarkIn": {"code": "present"},
-        "RegisterIn": {"session_id": None, "version": lambda: None, "rest": lambda: None},
+        "RegisterIn": {
+            "session_id": None,
+            "records": None,
+            "local_date": None,
+            "slot": "09:00",
+            "version": lambda: None,
+            "rest": lambda: None,
+        },
         "AttendanceRecordPatch": {"code": "present"},
         "AttendanceSessionIn": {"slot": lambda: new_id().hex[-8:]},
     },
+    instead={"session_id": "local_date"},  # with a date, the id is one for a session that is created
     references={"marked_by": "user_id"},
     texts=frozenset({"code", "key", "note", "notes", "reason", "rest"}),
     lists={

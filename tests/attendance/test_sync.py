@@ -49,6 +49,18 @@ def test_a_day_is_uploaded_in_one_call_and_again_without_a_change(api, a_class, 
     assert (new["group_id"], new["slot"], new["status"]) == (second.group, "17:00", "open")
 
 
+def test_times_that_the_database_refuses_fail_only_their_register(api, a_class, named, today):
+    roster, at = a_class(1), f"{today}T09:00:00+05:30"
+    registers = [
+        named(roster, "18:00", starts_at=at, ends_at=at, records=rows(roster, "late")),
+        named(roster, "19:00", records=rows(roster, "late")),
+    ]
+
+    refused, marked = api.post(SYNC, {"registers": registers}).json["results"]
+
+    assert (refused["problem"]["code"], marked["outcome"]) == ("ends_before_start", "marked")
+
+
 def test_a_register_that_fails_does_not_affect_the_others(api, a_class, named, today):
     good, locked, submitted, cancelled = (a_class(1) for _ in range(4))
     api.post(f"{locked.url}submit/")

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from campshub.core.db.models import new_id
 from campshub.core.security.permissions import Role
 from tests.dates import today
 from tests.declared import Declared, Examples, Large
@@ -56,7 +57,7 @@ def other_group(seeds, client):
 
 def unfollowed(seeds, client):
     """Create a calendar that no group follows."""
-    made = client.made(CALENDARS, {"name": f"Unused {len(seeds.others)}"})["id"]
+    made = client.made(CALENDARS, {"name": f"Unused {new_id().hex}"})["id"]
     days = {"name": "T", "first_date": LATE, "last_date": LATE}
     client.made(f"{CALENDARS}{made}/terms/", days)
     seeds.ids["calendar_id"] = made
@@ -157,6 +158,7 @@ DECLARED = Declared(
         f"PUT {OF_GROUP}calendar/": follow,
         f"DELETE {CALENDAR}": unfollowed,
     },
+    real_bodies={f"DELETE {CALENDAR}": unfollowed},
     values={"start_time": "06:00", "end_time": "07:00"},
     schemas={"WeeklyMeetingChange": {"from_date": "2199-12-30"}, "WeeklyMeetingEnd": {"from_date": "2199-12-30"}},
     texts=frozenset({"start_time", "end_time"}),

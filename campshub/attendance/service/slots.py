@@ -12,7 +12,7 @@ from campshub.core import names
 from campshub.core.db.models import AnyRow
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, require_version
-from campshub.core.errors import Invalid
+from campshub.core.errors import Invalid, NotFound
 from campshub.core.security.principal import Principal
 
 
@@ -32,7 +32,8 @@ def get_or_create(
     :raises Invalid: the date or the slot is malformed.
     :raises PreconditionFailed: it exists with another version.
     :raises SessionCancelled: it is cancelled; a client that does not know it must not create it again.
-    :raises UnknownGroup, SessionDateOutOfRange, GroupClosed, NotThatDay: a new one is refused.
+    :raises NotFound: the principal sees no such group.
+    :raises SessionDateOutOfRange, GroupClosed, NotThatDay: a new one is refused.
     """
     name = Slotted(group_id, _date(local_date), _slot(slot))
     present = reads.find_sessions(session, principal, ids=[], slots=[name])
@@ -40,7 +41,10 @@ def get_or_create(
         raise sessions.SESSIONS.conflict(sessions.SessionCancelled, cancelled)
     session_id, is_new = present.by_name.get(name), False
     if session_id is None:
-        session_id, is_new = create_or_find(session, principal, name, session_id=None, now=now, **values)
+        try:
+            session_id, is_new = create_or_find(session, principal, name, session_id=None, now=now, **values)
+        except sessions.UnknownGroup as error:  # here, the group is part of the URL
+            raise NotFound from error
     found = reads.get_session(session, principal, session_id)
     if not is_new:
         require_version(found, expected)

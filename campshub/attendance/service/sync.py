@@ -14,7 +14,7 @@ from campshub.attendance.service import followers, marking, sessions, slots
 from campshub.config import Settings
 from campshub.core.db.session import Session
 from campshub.core.db.unit_of_work import savepoint
-from campshub.core.errors import FieldError, Invalid, Problem
+from campshub.core.errors import FieldError, Invalid, Problem, problem_of_constraint
 from campshub.core.http.schemas.rows import GivenRow
 from campshub.core.jobs import month_requests
 from campshub.core.security.principal import Principal
@@ -105,10 +105,10 @@ def _marked(
     except Problem as problem:
         return _refused(problem)
     except DBAPIError as error:
-        unavailable = month_requests.refusal(settings, session.unit, error)
-        if unavailable is None:
+        refusal = month_requests.refusal(settings, session.unit, error) or problem_of_constraint(error.orig)
+        if refusal is None:
             raise
-        return _refused(unavailable)
+        return _refused(refusal)
     finally:
         session.unit.reason = None  # the next register has its own
 

@@ -110,9 +110,9 @@ def _of_database(error: DBAPIError) -> Problem:
 
 def _of_constraint(cause: Any) -> Problem:
     """Return the problem that is registered for a constraint, else a general one for its type."""
+    if (registered := errors.problem_of_constraint(cause)) is not None:
+        return registered
     name: str | None = cause.diag.constraint_name
-    if name in Problem.by_constraint:
-        return Problem.by_constraint[name]()
     if isinstance(cause, psycopg.errors.ForeignKeyViolation):
         is_referenced = "still referenced" in (cause.diag.message_detail or "")
         return InUse() if is_referenced else errors.UnknownReference()
