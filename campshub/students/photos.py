@@ -25,6 +25,7 @@ _DAMAGE = (OSError, EOFError, IndexError, SyntaxError, ValueError, struct.error)
 class UnfitPhoto(Problem):
     """The image cannot be a photo."""
 
+    default_detail = "The image cannot be a photo."
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     pointer = "/image"
 

@@ -30,6 +30,7 @@ class GuardianExists(Conflict):
 class GuardianWithEmailExists(GuardianExists):
     """Another guardian has this name with the same e-mail address."""
 
+    default_detail = "Another guardian has this name with the same e-mail address."
     constraint = "uq_guardians_email"
 
 
