@@ -1,6 +1,7 @@
 """The list of students without the chain: tenant, query and serializer are the project's, the rest is Flask's."""
 
 import os
+from datetime import UTC, datetime
 from uuid import UUID
 
 from flask import Flask, Response
@@ -13,7 +14,7 @@ from campshub.core.paging import page_request
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
 from campshub.students.queries import students as queries
-from campshub.students.schemas.students import StudentBriefOut, StudentFilter
+from campshub.students.schemas.students import StudentFilter, StudentPresentOut
 
 _product = create_app()
 with _product.app_context():
@@ -35,10 +36,11 @@ def students() -> Response:
     session = begin(Unit(engine=_engine, organization_id=_principal.organization_id, checks_caller=False))
     try:
         page = page_request(limit=50, sort="", cursor=None, only=None, bound_to={}, cursors=_cursors)
-        found = queries.list_students(session, _principal, page=page, **_filters)
+        today = _principal.today(datetime.now(UTC))
+        found = queries.list_students(session, _principal, page=page, on=today, **_filters)
         commit(session)
     finally:
         session.close()
-    items = serializer_of(StudentBriefOut).many(found.rows)
+    items = serializer_of(StudentPresentOut).many(found.rows)
     body = {"items": items, "next_cursor": found.next_cursor, "has_more": found.has_more}
     return Response(write(body), mimetype="application/json")

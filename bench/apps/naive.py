@@ -15,7 +15,7 @@ from flask.views import MethodView
 from flask_smorest import Api, Blueprint
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import Schema, fields
-from sqlalchemy import func
+from sqlalchemy import ForeignKeyConstraint, func
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Mapped, mapped_column
@@ -63,8 +63,9 @@ class Student(db.Model):  # type: ignore[name-defined,misc]
     phone: Mapped[str | None]
     address: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     emergency_contacts: Mapped[list[Any]] = mapped_column(JSONB, default=list)
-    guardians: Mapped[list[Any]] = mapped_column(JSONB, default=list)
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    custom_fields: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
+    photo_id: Mapped[uuid.UUID | None]
     status: Mapped[str] = mapped_column(default="active")
     joined_on: Mapped[date | None]
     left_on: Mapped[date | None]
@@ -74,6 +75,38 @@ class Student(db.Model):  # type: ignore[name-defined,misc]
     updated_at: Mapped[datetime] = mapped_column(
         db.DateTime(timezone=True), server_default=func.now(), onupdate=func.now()
     )
+    guardians: Mapped[list["StudentGuardian"]] = db.relationship(
+        order_by="StudentGuardian.is_primary.desc(), StudentGuardian.position", viewonly=True
+    )
+
+
+class Guardian(db.Model):  # type: ignore[name-defined,misc]
+    __tablename__ = "guardians"
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    name: Mapped[str]
+    phone: Mapped[str | None]
+    email: Mapped[str | None]
+
+
+class StudentGuardian(db.Model):  # type: ignore[name-defined,misc]
+    __tablename__ = "student_guardians"
+    __table_args__ = (
+        ForeignKeyConstraint(["organization_id", "student_id"], ["students.organization_id", "students.id"]),
+        ForeignKeyConstraint(["organization_id", "guardian_id"], ["guardians.organization_id", "guardians.id"]),
+    )
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    student_id: Mapped[uuid.UUID]
+    guardian_id: Mapped[uuid.UUID]
+    position: Mapped[int]
+    relation: Mapped[str | None]
+    is_primary: Mapped[bool]
+    may_pick_up: Mapped[bool]
+    receives_notifications: Mapped[bool]
+    guardian: Mapped[Guardian] = db.relationship(lazy="joined", innerjoin=True, viewonly=True)
 
 
 class Meeting(db.Model):  # type: ignore[name-defined,misc]
@@ -112,7 +145,9 @@ class StudentSchema(Schema):
     gender = fields.String()
     email = fields.Email()
     phone = fields.String()
+    photo_id = fields.UUID(dump_only=True)
     tags = fields.List(fields.String())
+    custom_fields = fields.Dict()
     status = fields.String()
     joined_on = fields.Date()
     left_on = fields.Date()
@@ -122,10 +157,21 @@ class StudentSchema(Schema):
     version = fields.Integer(dump_only=True)
 
 
+class StudentGuardianSchema(Schema):
+    guardian_id = fields.UUID()
+    name = fields.String(attribute="guardian.name")
+    relation = fields.String()
+    phone = fields.String(attribute="guardian.phone")
+    email = fields.String(attribute="guardian.email")
+    is_primary = fields.Boolean()
+    may_pick_up = fields.Boolean()
+    receives_notifications = fields.Boolean()
+
+
 class StudentDetailSchema(StudentSchema):
     address = fields.Dict()
     emergency_contacts = fields.List(fields.Dict())
-    guardians = fields.List(fields.Dict())
+    guardians = fields.List(fields.Nested(StudentGuardianSchema), dump_only=True)
 
 
 class MarkSchema(Schema):

@@ -1,11 +1,13 @@
 # ruff: noqa: D101 - written as its users would
 """The list of students by Litestar, msgspec and asyncpg, served by Granian: no sign-in, no tenancy, no chain."""
 
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
+from typing import Any
 
 import asyncpg
 from litestar import Litestar, Request, get
@@ -26,7 +28,9 @@ class Student(Struct):
     gender: str | None
     email: str | None
     phone: str | None
+    photo_id: uuid.UUID | None
     tags: list[str]
+    custom_fields: dict[str, Any]
     status: str
     joined_on: date | None
     left_on: date | None
@@ -42,9 +46,14 @@ LIST = (
 )
 
 
+async def read_json(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
 @asynccontextmanager
 async def pooled(app: Litestar) -> AsyncIterator[None]:
-    async with asyncpg.create_pool(os.environ["PEER_DATABASE_URL"], min_size=5, max_size=20) as pool:
+    url = os.environ["PEER_DATABASE_URL"]
+    async with asyncpg.create_pool(url, min_size=5, max_size=20, init=read_json) as pool:
         app.state.pool = pool
         yield
 
