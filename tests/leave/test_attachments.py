@@ -7,11 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from campshub.core.jobs.runner import run_due
+from campshub.core.jobs.runner import Outcome
 from campshub.core.security.permissions import Role
 from campshub.leave.service import attachments
 from tests.conftest import Client
 from tests.leave.conftest import URL
+from tests.pending_jobs import run_pending
 
 PDF = b"%PDF-1.7 certificate of a doctor"
 
@@ -96,19 +97,17 @@ def test_only_those_who_see_the_request_get_and_use_a_link(app, api, tenant, stu
     assert Client(app).get(url).status == 404
 
 
-def test_a_replaced_or_removed_file_is_deleted_and_its_link_ends(app, api, leave, folder):
+def test_a_replaced_or_removed_file_is_deleted_and_its_link_ends(app, api, tenant, leave, folder):
     api.put(f"{leave}attachment/", body())
     first, url = files(folder), api.get(f"{leave}attachment/").json["url"]
     api.put(f"{leave}attachment/", body(PDF + b"2"))
-    with app.app_context():
-        run_due(app.extensions["campshub"])
+    assert run_pending(app, tenant.id, "leave.sweep") == [Outcome.DONE] * 2  # one after each file
 
     assert len(files(folder)) == 1
     assert files(folder) != first
     assert (Client(app).get(url).status, Client(app).get(url).problem["code"]) == (410, "link_expired")
     assert api.delete(f"{leave}attachment/").status == 204
-    with app.app_context():
-        run_due(app.extensions["campshub"])
+    assert run_pending(app, tenant.id, "leave.sweep") == [Outcome.DONE]
     assert files(folder) == []
     assert api.get(f"{leave}attachment/").status == 404
 

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from campshub.core.db.models import new_id
-from campshub.core.jobs import runner
+from campshub.core.jobs.runner import Outcome
 from campshub.core.security.permissions import Role
 from campshub.students import photos
 from campshub.students.service import photos as service
 from tests.conftest import Client
+from tests.pending_jobs import run_pending
 
 TURNED = 6  # the EXIF orientation of a picture whose top is at its right
 
@@ -46,11 +47,6 @@ def png(width, height):
 def stored(app, tenant):
     """Return the names of the stored files of an organization's photos."""
     return app.extensions["campshub"].storage.folder(f"{tenant.id}/photos")
-
-
-def run_jobs(app):
-    with app.app_context():
-        runner.run_due(app.extensions["campshub"])
 
 
 @pytest.fixture
@@ -180,13 +176,13 @@ def test_a_replaced_and_a_deleted_photo_are_removed_by_a_job_after_the_commit(ap
     second = put(made, encoded(picture(40, 40))).json
     assert len(stored(app, tenant)) == 4
 
-    run_jobs(app)
+    assert run_pending(app, tenant.id, "students.remove_photo") == [Outcome.DONE]
     assert {name[:36] for name in stored(app, tenant)} == {second["photo_id"]}
     assert Client(app).get(first["small_url"]).status == 410
 
     assert api.delete(f"/api/students/{made['id']}/photo/").status == 204
     assert len(stored(app, tenant)) == 2
-    run_jobs(app)
+    assert run_pending(app, tenant.id, "students.remove_photo") == [Outcome.DONE]
     assert stored(app, tenant) == []
     assert api.get(f"/api/students/{made['id']}/photo/").json == {
         **dict.fromkeys(("photo_id", "small_url", "large_url", "expires_at")),

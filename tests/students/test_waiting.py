@@ -3,13 +3,11 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import select
 
-from campshub.core.db.unit_of_work import unit_of_work
-from campshub.core.jobs.models import OutboxMessage
-from campshub.core.jobs.runner import Outcome, run_one
+from campshub.core.jobs.runner import Outcome
 from campshub.core.security.permissions import Role
 from campshub.students.service import waiting
+from tests.pending_jobs import run_pending
 
 DAY = timedelta(days=1)
 
@@ -53,19 +51,7 @@ def shown(api):
 @pytest.fixture
 def run_jobs(app, tenant):
     """Return a function that runs the pending jobs about waiting lists."""
-
-    def run():
-        pending = select(OutboxMessage.id).where(
-            OutboxMessage.organization_id == tenant.id,
-            OutboxMessage.job == "students.promote_waiting",
-            OutboxMessage.finished_at.is_(None),
-        )
-        with app.app_context():
-            with unit_of_work(system=True, read_only=True) as session:
-                ids = session.scalars(pending).all()
-            return [run_one(app.extensions["campshub"], tenant.id, message_id) for message_id in ids]
-
-    return run
+    return partial(run_pending, app, tenant.id, "students.promote_waiting")
 
 
 def test_a_full_group_has_a_waiting_list_in_the_order_of_requests(group, join, listed, api):
