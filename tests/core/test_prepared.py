@@ -34,6 +34,13 @@ ODD = [
 
 # A read of a medical note adds an entry to the first, a refusal to the second.
 GROWING = {"/api/audit/", "/api/security-events/"}
+# Properties that contain the time of the response, by the end of the path.
+TIMED = {
+    "/changes/": {"next"},
+    "/api/sync/": {"next"},
+    "/attachment/": {"url", "expires_at"},
+    "/qr/": {"code", "issued_at", "expires_at"},
+}
 
 
 def principal_of(tenant, role=Role.ADMIN):
@@ -248,6 +255,16 @@ def test_a_replica_without_the_required_position_returns_no_rows(context, both):
     assert replica.pool.checkedout() == 0
 
 
+def comparable(url, page):
+    """Return the status, the ETag and the bytes of a response, without what depends on its time."""
+    path = url.partition("?")[0]
+    timed = next((names for end, names in TIMED.items() if path.endswith(end)), set())
+    if page.status != 200 or not timed:
+        return page.status, page.headers.get("ETag"), page.raw.get_data()
+    assert all(page.json[name] for name in timed)
+    return page.status, [(name, value) for name, value in page.json.items() if name not in timed]
+
+
 def test_prepared_reads_return_the_same_bytes_as_ordinary_sessions(app, no_response_cache, monkeypatch):
     seeds = seed(app, "Quagga")
     reads = [one for one in operations(app) if one.method == "GET" and one.endpoint.options.permission is not None]
@@ -269,9 +286,9 @@ def test_prepared_reads_return_the_same_bytes_as_ordinary_sessions(app, no_respo
         for number, caller in enumerate(callers):
             for url in urls:
                 page = caller.get(url, headers=same)
-                found[number, url] = (page.status, page.headers.get("ETag"), page.raw.get_data())
-                following = page.json.get("next_cursor") if page.status == 200 else None
-                if following and "limit=1" in url:
+                found[number, url] = comparable(url, page)
+                following = page.json.get("next_cursor") if page.status == 200 and "limit=1" in url else None
+                if following:
                     second = caller.get(f"{url}&cursor={following}", headers=same)
                     found[number, url, "second"] = (second.status, second.raw.get_data())
         return found
