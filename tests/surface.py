@@ -36,6 +36,11 @@ class Operation:
         return f"{self.method} {self.rule}"
 
     @property
+    def described(self) -> str:
+        """Its name in the document, which has braces around all parameters of the path."""
+        return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", self.name)
+
+    @property
     def module(self) -> str:
         """The module whose routes define it."""
         return self.endpoint.function.__module__.split(".")[1]
@@ -60,10 +65,15 @@ class Operation:
         path = self.rule
         for name in self.parameters:
             path = path.replace(f"<uuid:{name}>", {**ids, **instead}[name])
-        path = re.sub(r"<(\w+)>", lambda found: BY_NAME.get(found[1], f"{found[1]}-1"), path)  # a client's own text
+        path = re.sub(r"<(\w+)>", lambda found: text_for(found[1]), path)
         schema, values = self.endpoint.options.query, {**BY_NAME, **(query or {})}
         needed = [f"{n}={values[n]}" for n, f in schema().load_fields.items() if f.required] if schema else []
         return f"{path}?{'&'.join(needed)}" if needed else path
+
+
+def text_for(parameter: str) -> str:
+    """Return a value for a parameter of the path that is no id, but a text of the client."""
+    return BY_NAME.get(parameter, f"{parameter}-1")
 
 
 def operations(app: Any) -> list[Operation]:

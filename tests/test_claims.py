@@ -81,7 +81,7 @@ def test_the_document_describes_the_key_only_where_it_counts(app):
         if method != "parameters" and "Idempotency-Key" in {p.get("name") for p in operation.get("parameters", ())}
     }
 
-    takes = {o.name.replace("<uuid:", "{").replace(">", "}") for o in operations(app) if o.endpoint.takes_key}
+    takes = {o.described for o in operations(app) if o.endpoint.takes_key}
     assert named == takes
 
 

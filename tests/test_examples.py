@@ -17,7 +17,6 @@ from tests.conftest import Client, new_tenant
 from tests.declared import merged
 from tests.documented import documented
 from tests.seeds import Seeds
-from tests.surface import BY_NAME
 
 METHODS = ("post", "put", "patch", "get", "delete")
 FIRST, CREATED, CALLERS = merged("examples.first"), merged("examples.created"), merged("examples.callers")
@@ -125,5 +124,6 @@ def _address(day, path, method, operation):
     query = {parameter["name"]: parameter["example"] for parameter in required}
     rule = re.sub(r"{(\w+)}", r"<uuid:\1>", path)
     query |= day.seeds.real_query(f"{method.upper()} {rule}")
-    url = re.sub(r"{(\w+)}", lambda found: BY_NAME.get(found[1]) or example_id(found[1]), path)
+    in_path = {p["name"]: p["example"] for p in documented(day.app).document["paths"][path].get("parameters", ())}
+    url = path.format(**in_path)
     return day.real(url) + ("?" + "&".join(f"{name}={value}" for name, value in query.items()) if query else "")

@@ -58,10 +58,13 @@ _IF_NONE_MATCH = "An ETag from an earlier response; 304 if it is still current."
 _TAG = r'(W/)?"[0-9]{1,9}(-[0-9a-f]{12})?"'
 _IF_MATCH_PATTERN = rf"^{_TAG}(, {_TAG})*$"
 _KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"}
-# Examples of required query parameters.
+# Examples of required query parameters, and of parameters of the path that are no ids.
 _EXAMPLES: Mapping[str, Callable[[], str]] = {
     "entities": lambda: "groups,students",
+    "external_id": lambda: "SIS-1042",
+    "local_date": fields.today,
     "on": fields.today,
+    "slot": lambda: "09:00",
     "token": lambda: "the-token-of-the-link",
 }
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -131,9 +134,9 @@ class Api(flask_smorest.Api):  # type: ignore[misc] # the library ships no types
         for item in document["paths"].values():
             own = [parameter for method in _METHODS for parameter in item.get(method, {}).get("parameters", ())]
             for parameter in (*item.get("parameters", ()), *own):
-                if parameter["in"] == "path":
+                if parameter["in"] == "path" and parameter["schema"].get("format") == "uuid":
                     parameter["example"] = fields.example_id(parameter["name"])
-                elif parameter["name"] in _EXAMPLES and parameter["required"]:
+                elif parameter["in"] == "path" or (parameter["name"] in _EXAMPLES and parameter["required"]):
                     parameter["example"] = _EXAMPLES[parameter["name"]]()
         return document
 
