@@ -16,6 +16,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
 from campshub.core.http.openapi.document import FIRST_TAGS, LAST_TAGS
+from campshub.core.http.openapi.schemas import schema_name
 from campshub.core.http.schemas.pages import LONGEST_CURSOR
 from campshub.core.http.schemas.rows import Rows
 from campshub.core.security.permissions import Role
@@ -118,8 +119,11 @@ def test_requests_are_closed_and_fields_with_a_default_are_optional():
     assert SCHEMAS["StudentIn"]["properties"]["status"]["description"] == "Default: `active`."
 
 
-def test_responses_are_open_typed_and_complete():
+def test_responses_are_open_typed_and_complete(app):
     wrong = []
+    options = [operation.endpoint.options for operation in operations(app)]
+    # By schema: the properties that a response has only if the request names them in `include`.
+    included = {schema_name(one.answer): one.included.keys() for one in options if one.included}
     for name in _reachable(_answers()):
         schema = SCHEMAS[name]
         if schema.get("additionalProperties") is False:
@@ -130,10 +134,14 @@ def test_responses_are_open_typed_and_complete():
                 wrong.append(f"{name}.{key} is an untyped object")
         if name.endswith("Page"):
             item = schema["properties"]["items"]["items"]["$ref"].rpartition("/")[2]
-            if set(SCHEMAS[item]["required"]) != SCHEMAS[item]["properties"].keys():
+            if SCHEMAS[item]["properties"].keys() - set(SCHEMAS[item]["required"]) != included.get(item, set()):
                 wrong.append(f"{item} leaves properties open")
 
     assert wrong == []
+    assert included == {"StudentBrief": {"has_medical_note", "last_seen_on"}}
+    for name, optional in included.items():
+        for key in optional:
+            assert f"Only with `include={key}`" in SCHEMAS[name]["properties"][key]["description"]
     assert SCHEMAS["StudentBrief"]["properties"]["status"] == {
         "type": "string",
         "enum": ["lead", "active", "inactive", "alumni", "suspended"],
