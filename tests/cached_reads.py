@@ -47,6 +47,8 @@ def values(name: str, field: Any, ids: dict[str, str]) -> list[str]:
         return [str(one) for one in choice.choices]
     if isinstance(field, ma.Boolean):
         return ["true", "false"]
+    if isinstance(field, ma.AwareDateTime):
+        return [f"{today()}T00:00:00Z", "2199-12-31T00:00:00Z"]
     if isinstance(field, ma.Date):
         return [str(today())]
     if isinstance(field, ma.UUID):

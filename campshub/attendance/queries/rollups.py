@@ -42,7 +42,7 @@ from campshub.core.paging import Page, PageRequest
 from campshub.core.rollups.definition import Rollup, month_of, register_rollup, week_of, within_month
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
-from campshub.students.queries import students
+from campshub.students.queries.enrolments import require_visible_student
 
 MONTHS_BACK = 11
 _PRECISION = 10_000  # of a rate: four digits
@@ -238,7 +238,7 @@ def list_student_months(
     )
     found = page.read(session, query)
     if not found.rows:
-        students.get_student(session, principal, student_id)
+        require_visible_student(session, principal, student_id)
     return found
 
 

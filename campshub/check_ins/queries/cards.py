@@ -12,7 +12,7 @@ from campshub.core.errors import NotFound
 from campshub.core.paging import Page, PageRequest
 from campshub.core.security.principal import Principal, visible_to
 from campshub.students.models import Student
-from campshub.students.queries import students
+from campshub.students.queries.enrolments import require_visible_student
 
 COLUMNS = (StudentCard.id, StudentCard.student_id, StudentCard.number, StudentCard.created_at, StudentCard.version)
 
@@ -24,7 +24,7 @@ def list_cards(session: Session, principal: Principal, student_id: UUID, *, page
     """
     found = page.read(session, _cards(principal, page=page, student_id=student_id))
     if not found.rows:
-        students.get_student(session, principal, student_id)
+        require_visible_student(session, principal, student_id)
     return found
 
 

@@ -17,7 +17,7 @@ from campshub.core.paging import Page, PageRequest
 from campshub.core.partitions import all_present, name_of
 from campshub.core.partitions.writable import stays_writable, tables_of
 from campshub.core.security.principal import Principal, visible_to
-from campshub.students.queries import students
+from campshub.students.queries.enrolments import require_visible_student
 from campshub.workouts.models import Exercise, WorkoutLog, WorkoutLogExercise, WorkoutLogId, WorkoutSet
 from campshub.workouts.queries.visibility import writable_logs
 from campshub.workouts.queries.work import volume, volume_of
@@ -223,7 +223,7 @@ def list_student_logs(
     """
     found = list_logs(session, principal, now=now, page=page, student_id=student_id, **period)
     if not found.rows:
-        students.get_student(session, principal, student_id)
+        require_visible_student(session, principal, student_id)
     return found
 
 
