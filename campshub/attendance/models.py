@@ -1,6 +1,7 @@
 """Attendance codes, sessions, records and rollups."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import ClassVar
 
@@ -67,6 +68,8 @@ class AttendanceSession(TenantBase, CreatedByClient):
 
     __tablename__ = "attendance_sessions"
     __tag__ = "attendance_sessions"  # not the marks' tag: marks change often, and do not change lists of sessions
+    # The order of a day's marks follows from these, so the months of the students must be counted again.
+    __triggers__: ClassVar[Mapping[str, str]] = {"starts_at": "attendance", "slot": "attendance"}
     __table_args__ = (
         Index(
             "uq_attendance_sessions_meeting",

@@ -156,7 +156,7 @@ DECLARED = Declared(
     bodies={
         f"PATCH {CODE}": {"label": "Excursion"},
         f"PATCH {RECORD}": {"code": "present", "note": "came by bus"},
-        f"PATCH {SESSION}": {"notes": "indoors"},
+        f"PATCH {SESSION}": {"notes": "indoors", "slot": "Earlier"},
         f"POST {SESSION}cancel/": {"reason": "The hall is closed."},
         f"POST {SESSION}move/": {"slot": "Later", "reason": "The hall is closed."},
         f"PUT {SESSION}records/": {"rest": "present"},

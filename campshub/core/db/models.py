@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, ClassVar
 
@@ -84,6 +85,8 @@ class Base(DeclarativeBase):
     }
     # The family that the table belongs to; each organization has one stamp per tag.
     __tag__: ClassVar[str]
+    # Columns whose change lets a trigger write to tables of another tag, with that tag: it is stamped as well.
+    __triggers__: ClassVar[Mapping[str, str]] = {}
     # Whether changes through entities are written to the audit log.
     __audited__: ClassVar[bool] = True
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 from flask import current_app
-from sqlalchemy import event, text
+from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from campshub.core.db.models import Base, new_id
@@ -90,6 +90,13 @@ def mark_changed(session: Session, model: Any, organization_id: UUID | None = No
         session.unit.stamped.add((owner, model.__tag__))
 
 
+def _mark_triggered(session: Session, entity: Any) -> None:
+    """Record that triggers write to tables of other tags, because certain columns have changed."""
+    for column, tag in type(entity).__triggers__.items():
+        if inspect(entity).attrs[column].history.has_changes():
+            session.unit.stamped.add((entity.organization_id, tag))
+
+
 def record_audit(session: Session, change: audit.Change) -> None:
     """Write a change to the audit log when the unit commits."""
     change.reason = change.reason or session.unit.reason
@@ -145,6 +152,8 @@ def _collect(session: OrmSession, _context: Any) -> None:
             if action == "changed" and not session.is_modified(entity):
                 continue
             _note(session, entity, action)
+            if action == "changed":
+                _mark_triggered(session, entity)
 
 
 def _note(session: Session, entity: Base, action: str) -> None:
