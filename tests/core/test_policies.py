@@ -32,6 +32,8 @@ VALUES = {
     "timestamp with time zone": "now()",
     "jsonb": "'[]'",
     "text[]": "'{}'",
+    "uuid[]": "'{}'",
+    "smallint[]": "'{}'",
     "bytea": "''",
     "boolean": "true",
     "text": "'planted'",
