@@ -47,6 +47,7 @@ UNLIMITED = {
     "rate_limit_login": "1000000/minute",
     "rate_limit_login_address": "1000000/minute",
     "rate_limit_refresh": "1000000/minute",
+    "rate_limit_generation": "1000000/minute",
     "password_wait_s": 60.0,
     "lockout_account_after": 1_000_000,
     "lockout_address_after": 1_000_000,
