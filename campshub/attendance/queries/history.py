@@ -1,7 +1,7 @@
 """Reads of the history of a mark: its entries in the audit log, also after the mark was removed."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -40,7 +40,14 @@ _COLUMNS = (
 
 
 def history_of(
-    session: Session, principal: Principal, ring: KeyRing, record_id: UUID, *, on: date, page: PageRequest
+    session: Session,
+    principal: Principal,
+    ring: KeyRing,
+    record_id: UUID,
+    *,
+    on: date,
+    now: datetime,
+    page: PageRequest,
 ) -> Page:
     """List the changes of a mark, newest first, with the values before and after.
 
@@ -48,16 +55,17 @@ def history_of(
 
     :raises NotFound: the principal sees no such mark on that date, and saw none before it was removed.
     """
-    since = on - timedelta(days=_DAYS_BEFORE)
-    if session.scalar(_is_seen(principal, record_id=record_id, on=on, since=since)) is None:
+    # The clocks of servers differ; the months that come later have no entries.
+    days = {"since": on - timedelta(days=_DAYS_BEFORE), "until": now.date() + timedelta(days=1)}
+    if session.scalar(_is_seen(principal, record_id=record_id, on=on, **days)) is None:
         raise NotFound
-    rows = select(*_COLUMNS).where(*_of(principal, record_id, since))
+    rows = select(*_COLUMNS).where(*_of(principal, record_id, **days))
     found = page.of(session, rows, order=(AuditEntry.recorded_on, AuditEntry.id))
     return replace(found, rows=opened(session, principal.organization_id, ring, found.rows))
 
 
 @prepared
-def _is_seen(principal: Principal, *, record_id: UUID, on: date, since: date) -> AnySelect:
+def _is_seen(principal: Principal, *, record_id: UUID, on: date, since: date, until: date) -> AnySelect:
     record, meeting = AttendanceRecord, AttendanceSession
     present = exists(select(1).where(visible_to(principal, record), record.local_date == on, record.id == record_id))
     # Of a removed mark only the log knows the session and the student.
@@ -71,18 +79,19 @@ def _is_seen(principal: Principal, *, record_id: UUID, on: date, since: date) ->
                 meeting.id == cast(AuditEntry.before["session_id"].astext, Uuid),
             ),
         )
-        .where(*_of(principal, record_id, since), AuditEntry.action == "deleted")
+        .where(*_of(principal, record_id, since, until), AuditEntry.action == "deleted")
         .where(AuditEntry.before["local_date"].astext == cast(on, Text))
         .where(visible_to(principal, meeting), _sees_student(principal))
     )
     return select(1).where(or_(present, removed))
 
 
-def _of(principal: Principal, record_id: Any, since: Any) -> tuple[ColumnElement[bool], ...]:
+def _of(principal: Principal, record_id: Any, since: Any, until: Any) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions of the entries of a mark; the log itself has rules only for the whole organization."""
     return (
         AuditEntry.organization_id == principal.organization_id,
         AuditEntry.recorded_on >= since,
+        AuditEntry.recorded_on <= until,
         AuditEntry.entity == AttendanceRecord.__tablename__,
         AuditEntry.entity_id == record_id,
     )

@@ -75,7 +75,9 @@ class AttendanceRecordHistory(Resource):
     @records.answers_page(schemas.MarkChangeOut, sorts=("-date",), raises=(NotFound,))
     def get(self, record_id: UUID, *, on: date, page: Any) -> Any:
         """List the changes of a record, also of a removed one; newest first."""
-        return history.history_of(self.session, self.principal, self.services.ring, record_id, on=on, page=page)
+        return history.history_of(
+            self.session, self.principal, self.services.ring, record_id, on=on, now=self.now, page=page
+        )
 
 
 @student_attendance.route("/<uuid:student_id>/attendance/")
