@@ -55,6 +55,8 @@ class Large:
     # The values of each filter, one that many rows have and one that few or none have: a function of what was made, and
     # of the ids.
     values: Callable[[Any, Mapping[str, str]], dict[str, list[str]]] = no_rows
+    # The most days that the range of a read may have, if they are not about 400.
+    most_days: Mapping[str, int] = field(default_factory=dict)
     # Tables that no read may scan.
     tables: frozenset[str] = frozenset()
     # Reads that need more rows than usual: a pattern of their names, rows, rows sorted, the reason.

@@ -95,7 +95,13 @@ DECLARED = Declared(
     },
     large=Large(
         rows=rows,
-        values=lambda _made, _ids: {"rule": ["absences"], "open": ["true"], "acknowledged": ["false"]},
+        values=lambda _made, _ids: {
+            "acknowledged": ["false"],
+            "basis": ["taken", "scheduled"],
+            "by": ["week", "month"],
+            "open": ["true"],
+            "rule": ["absences"],
+        },
         tables=frozenset({"attendance_alerts"}),
         sorted=(
             (ANALYTICS, "a few hundred days, or the sessions of these days, added up"),

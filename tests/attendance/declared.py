@@ -284,6 +284,7 @@ DECLARED = Declared(
         sorted=(
             ("/api/attendance/codes/", "a handful of an organization's own and the platform's, in one order"),
             ("/api/attendance/analytics/", "stale rollups are computed, and sorted together with the stored ones"),
+            ("/api/me/day/", "the sessions of one day, by their times, and the students of these by name"),
         ),
     ),
 )

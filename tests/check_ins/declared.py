@@ -1,7 +1,7 @@
 """What the tests of all modules need from check-ins."""
 
 from campshub.core.db.models import new_id
-from tests.declared import Declared, Examples
+from tests.declared import Declared, Examples, Large
 
 CHECK_INS = "/api/attendance/check-ins/"
 CARDS = "/api/students/<uuid:student_id>/cards/"
@@ -26,6 +26,38 @@ def one_event(seeds, _client):
         "session_id": seeds.ids["session_id"],
         "student_id": seeds.ids["student_id"],
     }
+
+
+def rows(connection, made):
+    """Create cards and visits in the large organization, unless they exist; return the id of the client's card."""
+    values = {"organization_id": made.organization_id, "student_id": made.student_id}
+    connection.execute(
+        """
+        WITH cards AS (
+          INSERT INTO student_cards (organization_id, id, student_id, number)
+          SELECT organization_id, uuidv7(), id, 'Card ' || id FROM students
+           WHERE organization_id = %(organization_id)s
+             AND NOT EXISTS (SELECT FROM student_cards WHERE organization_id = %(organization_id)s))
+        INSERT INTO visits (organization_id, id, student_id, local_date, checked_in_at, checked_out_at, source)
+        SELECT organization_id, uuidv7(), id, current_date - n, now() - n * INTERVAL '1 day',
+               now() - n * INTERVAL '1 day' + INTERVAL '1 hour', 'kiosk'
+          FROM students, generate_series(1, 90, 10) n
+         WHERE organization_id = %(organization_id)s
+           AND NOT EXISTS (SELECT FROM visits WHERE organization_id = %(organization_id)s)
+        """,
+        values,
+    )
+    # The session whose code is shown accepts check-ins.
+    connection.execute(
+        "UPDATE attendance_sessions SET status = 'open', submitted_at = NULL WHERE organization_id = %s AND id = %s",
+        (made.organization_id, made.session_id),
+    )
+    connection.execute("ANALYZE student_cards, visits")
+    found = connection.execute(
+        "SELECT id FROM student_cards WHERE organization_id = %(organization_id)s AND student_id = %(student_id)s",
+        values,
+    ).fetchone()
+    return {"card_id": str(found[0])}
 
 
 DECLARED = Declared(
@@ -58,5 +90,12 @@ DECLARED = Declared(
     examples=Examples(
         first=("checkIn", "uploadCheckIns", "createStudentCard"),
         created={"createStudentCard": ("card_id", lambda response: response["id"])},
+    ),
+    large=Large(
+        rows=rows,
+        values=lambda *_: {"picture": ["svg"]},
+        most_days={"GET /api/attendance/occupancy/hours/": 31},
+        tables=frozenset({"student_cards", "visits"}),
+        sorted=(("/api/attendance/occupancy/hours/", "at most 31 days with 24 hours each, computed in any order"),),
     ),
 )

@@ -20,9 +20,10 @@ from marshmallow import validate
 from sqlalchemy import event
 
 from campshub.config import Settings
+from campshub.core.dates import month_start
 from campshub.core.db.session import db
 from tests.conftest import Client, Tenant
-from tests.declared import Undeclared, each, file_of
+from tests.declared import Undeclared, each, file_of, merged
 from tests.large.data import Made
 from tests.surface import Operation, operations
 
@@ -31,6 +32,7 @@ MONTH = re.compile(r"_p(\d{4}_\d{2})$")
 UNCACHED: dict[str, Any] = {"cache_ttl_data": 0} if "cache_ttl_data" in Settings.model_fields else {}
 SMALL_SCAN = 20_000  # rows; a sequential scan of so few may be the faster plan. The limits of rows count them, too.
 MOST_DAYS = 402  # a read without dates covers these, and two days ahead
+MOST_OF_A_RANGE = merged("large.most_days")
 OF_THE_EDGE = {"enter"}
 EXPLAINED = (
     "session_preload_libraries = 'auto_explain'",
@@ -170,8 +172,9 @@ def _variants(
         month = (made.last - timedelta(days=45), made.last - timedelta(days=20))
         bounded = {"from": str(month[0]), "to": str(month[1])}
         yield "a month", bounded, month
-        year = (made.last - timedelta(days=399), made.last)
-        yield "a year", {"from": str(year[0]), "to": str(year[1])}, year
+        most = MOST_OF_A_RANGE.get(operation.name)
+        longest = (made.last - timedelta(days=(most or 400) - 1), made.last)
+        yield f"{most} days" if most else "a year", {"from": str(longest[0]), "to": str(longest[1])}, longest
     for name, fields in filters.items():
         if fields.required or name in ("from", "to"):
             continue
@@ -192,6 +195,8 @@ def months_of(read: Read) -> set[str]:
     first, last = read.dates or (date.today() - timedelta(days=MOST_DAYS), date.today() + timedelta(days=2))  # noqa: DTZ011 - one more day is harmless
     if "/weeks/" in read.rule:  # whole weeks
         first, last = first - timedelta(days=6), last + timedelta(days=6)
+    if "/rates/" in read.rule:  # whole periods, and the one before, such as a month
+        first, last = month_start(month_start(first) - timedelta(days=1)), last + timedelta(days=31)
     if read.rule.endswith(("/changes/", "/sync/")):  # a copy has all months
         first, last = first - timedelta(days=366), last + timedelta(days=366)
     return {f"{first + timedelta(days=day):%Y_%m}" for day in range((last - first).days + 1)}
@@ -249,7 +254,7 @@ def followed(client: Client, read: Read, caught: list[Plan]) -> Iterator[tuple[s
         milliseconds = (time.perf_counter() - begun) * 1000
         assert response.status in (200, 403, 404), (read, response.raw.get_data(as_text=True))
         yield from ((f"{read.name}{page}", plan, milliseconds) for plan in tuple(caught))
-        body = response.json if response.status == 200 else {}
+        body = (response.json if response.status == 200 else None) or {}  # a file has no second page
         after = next((f"{name}={body[key]}" for name, key in FOLLOWING if body.get(key)), None)
         url = f"{read.query}&{after}" if after else None
 

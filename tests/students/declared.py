@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from campshub.core.security.permissions import Role
+from campshub.students.models import AUDIENCES
 from campshub.students.schemas.photos import EXAMPLE
 from tests.dates import today
 from tests.declared import Declared, Examples, Large
@@ -156,15 +157,37 @@ def guardian_rows(connection, made):
     return {"guardian_id": str(found[0])}
 
 
+def substitute_rows(connection, made):
+    """Create substitutes of each group of the large organization, unless they exist; return the id of one."""
+    values = {"organization_id": made.organization_id, "group_id": made.group_id, "user_id": made.head_trainer_id}
+    connection.execute(
+        """
+        INSERT INTO group_substitutes (organization_id, id, group_id, trainer_id, first_date, last_date)
+        SELECT organization_id, uuidv7(), id, %(user_id)s, current_date - n, current_date - n
+          FROM groups, generate_series(30, 60, 10) n
+         WHERE organization_id = %(organization_id)s
+           AND NOT EXISTS (SELECT FROM group_substitutes WHERE organization_id = %(organization_id)s)
+        """,
+        values,
+    )
+    connection.execute("ANALYZE group_substitutes")
+    found = connection.execute(
+        "SELECT id FROM group_substitutes WHERE organization_id = %(organization_id)s AND group_id = %(group_id)s"
+        " LIMIT 1",
+        values,
+    ).fetchone()
+    return {"substitute_id": str(found[0])}
+
+
 def rows(connection, made):
     connection.execute(
         """
-        INSERT INTO custom_fields (organization_id, id, key, label, type, choices)
-        SELECT %(organization_id)s, uuidv7(), key, key, type, choices::text[]
+        INSERT INTO custom_fields (organization_id, id, key, label, type, choices, visible_to)
+        SELECT %(organization_id)s, uuidv7(), key, key, type, choices::text[], %(audiences)s::text[]
           FROM (VALUES ('shirt_size', 'choice', '{S,M}'), ('locker', 'text', '{}')) AS f(key, type, choices)
             ON CONFLICT DO NOTHING
         """,
-        {"organization_id": made.organization_id},
+        {"organization_id": made.organization_id, "audiences": list(AUDIENCES)},
     )
     field = connection.execute(
         "SELECT id FROM custom_fields WHERE organization_id = %s LIMIT 1", (made.organization_id,)
@@ -179,6 +202,7 @@ def rows(connection, made):
         "enrolment_id": str(row[0]),
         "custom_field_id": str(field[0]),
         **guardian_rows(connection, made),
+        **substitute_rows(connection, made),
     }
 
 
@@ -416,7 +440,7 @@ DECLARED = Declared(
     large=Large(
         rows=rows,
         values=values,
-        tables=frozenset({"enrolments", "guardians", "student_guardians", "students"}),
+        tables=frozenset({"enrolments", "group_substitutes", "guardians", "student_guardians", "students"}),
         exceptions=(
             (
                 "students/statistics/",
@@ -451,7 +475,8 @@ DECLARED = Declared(
         ),
         sorted=(
             ("/api/students/ (q [0-3]|sort -?relevance)", "search results: ranked, or sorted by name"),
-            ("/api/students/<uuid:student_id>/(bare|guardians/|workouts/)", "one student's guardians, in their order"),
+            ("/api/students/<uuid:student_id>/( bare|guardians/|workouts/)", "one student's guardians, in their order"),
+            ("/waiting-list/", "the places of all who wait for one group are numbered before a page is cut"),
             ("/api/students/statistics/", "aggregates, no page: the groups with most students first"),
         ),
     ),

@@ -188,6 +188,7 @@ DECLARED = Declared(
     large=Large(
         rows=rows,
         values=lambda _made, ids: {"series_id": [ids["meeting_id"]]},
+        most_days={f"GET {OF_GROUP}timetable/": 100},
         tables=frozenset({"weekly_meetings"}),
     ),
 )
