@@ -46,7 +46,7 @@ def test_the_tour_prints_what_the_readme_shows(demo):
 
     printed = run(demo, *(commands for commands, _ in blocks))
 
-    assert len(printed) == len(blocks) == 10
+    assert len(printed) == len(blocks) == 12
     for (commands, shown), lines in zip(blocks, printed, strict=True):
         assert [shape(line) for line in lines] == [shape(line) for line in shown], commands
     _, _, lists, marks, *_, program, refusals = printed
