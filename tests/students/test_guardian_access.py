@@ -313,3 +313,30 @@ def test_an_accepted_invitation_links_the_guardian_with_the_address(api, tenant,
     assert accepted.status == 200
     login = Client(tenant.app, {"Authorization": f"Bearer {tenant.token(UUID(accepted.json['user_id']))}"})
     assert len(login.get(STUDENTS).json["items"]) == expected
+
+
+def test_a_caller_with_a_narrower_scope_changes_no_guardians(api, tenant, student, group, enrol):
+    """A changed login or e-mail address would reach students whom the caller does not see."""
+    body = {"name": "Desk", "permissions": ["students:read", "students:write", "groups:read"], "scope": "groups"}
+    desk = tenant.someone(Role.TRAINER)
+    api.patch(f"/api/users/{desk.user_id}/", {"role_id": api.made("/api/roles/", body)["id"]})
+    entry = {"name": "Asha Rao", "phone": "+91 20 5550 0177"}
+    seen, hidden = student()["id"], student(guardians=[entry])["id"]
+    made = group(trainer_ids=[str(desk.user_id)])
+    assert enrol(made, {"id": seen}).status == 201
+    shared = api.put(f"{STUDENTS}{seen}/guardians/", {"guardians": [entry]}).json["guardians"][0]["guardian_id"]
+    before = api.get(f"{STUDENTS}{hidden}/guardians/").json["guardians"]
+
+    calls = (
+        desk.patch(f"{GUARDIANS}{shared}/", {"email": "someone@example.org"}),
+        desk.patch(f"{GUARDIANS}{shared}/", {"user_id": str(desk.user_id)}),
+        desk.delete(f"{GUARDIANS}{shared}/"),
+        desk.put(f"{STUDENTS}{seen}/guardians/", {"guardians": [{"name": "Asha Rao", "phone": "+91 20 5550 0177"}]}),
+        desk.patch(f"{STUDENTS}{seen}/", {"guardians": [{"guardian_id": shared}]}),
+        desk.post(STUDENTS, {"code": "N1", "given_name": "N", "family_name": "O", "guardians": [entry]}),
+    )
+
+    assert [response.status for response in calls] == [403] * len(calls)
+    assert desk.get(f"{STUDENTS}{seen}/").status == 200
+    assert api.get(f"{STUDENTS}{hidden}/guardians/").json["guardians"] == before
+    assert desk.post(STUDENTS, {"code": "N2", "given_name": "N", "family_name": "O"}).status == 201

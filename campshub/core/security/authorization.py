@@ -8,7 +8,7 @@ from uuid import UUID
 
 from campshub.core.db.unit import CallerRow
 from campshub.core.errors import Forbidden, InvalidToken
-from campshub.core.security.permissions import GRANTS, OF_KEYS, PERSONAL, Grant, Permission, grant_of
+from campshub.core.security.permissions import GRANTS, OF_KEYS, PERSONAL, Grant, Permission, Scope, grant_of
 from campshub.core.security.principal import Principal
 from campshub.core.security.tokens import BadToken, Claims
 
@@ -118,3 +118,13 @@ def require_valid(caller_row: CallerRow | None, claims: Claims) -> None:
         raise SessionEnded
     if caller_row.ended_sessions and claims.session in caller_row.ended_sessions:
         raise SessionEnded
+
+
+def require_whole_organization(principal: Principal, action: str) -> None:
+    """Refuse an action that affects more rows than a caller with a narrower scope may see.
+
+    :param action: completes "Only callers who see the whole organization can ...".
+    :raises Forbidden: the principal's scope is narrower.
+    """
+    if principal.scope is not Scope.ALL:
+        raise Forbidden(f"Only callers who see the whole organization can {action}.")

@@ -224,6 +224,7 @@ def _find(
     """Give each entry its guardian: read those that exist, change their details, and create the others."""
     if not entries:
         return
+    guardians.require_whole(principal)
     ids = {entry.given["guardian_id"] for entry in entries if "guardian_id" in entry.given}
     ids |= {guardian_id for of_student in linked.values() for guardian_id in of_student}
     _match(entries, _Known(_read(session, principal, ids, entries)), linked)

@@ -12,6 +12,7 @@ from campshub.core.db import creates
 from campshub.core.db.session import Session
 from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, Invalid
+from campshub.core.security.authorization import require_whole_organization
 from campshub.core.security.permissions import Role
 from campshub.core.security.principal import Principal
 from campshub.students import names
@@ -129,6 +130,7 @@ def change(
     :raises PreconditionFailed: they have changed since the caller read them.
     :raises GuardianExists: another guardian has the name with the same phone number or e-mail address.
     """
+    require_whole(principal)
     guardian = lock(session, principal, Guardian, guardian_id, _IS_ALIVE, expected=expected)
     apply(guardian, **changes)
     creates.flush(session, principal, GUARDIANS, guardian)
@@ -150,6 +152,7 @@ def delete(session: Session, principal: Principal, *, guardian_id: UUID, expecte
 
     :raises NotFound: the principal sees no such guardian.
     """
+    require_whole(principal)
     lock(session, principal, Guardian, guardian_id, _IS_ALIVE, expected=expected).deleted_at = now
 
 
@@ -159,10 +162,21 @@ def undelete(session: Session, principal: Principal, *, guardian_id: UUID) -> Gu
     :raises NotFound: the principal sees no such guardian.
     :raises GuardianExists: another guardian has their name and phone number or e-mail address now.
     """
+    require_whole(principal)
     guardian = lock(session, principal, Guardian, guardian_id)
     guardian.deleted_at = None
     creates.flush(session, principal, GUARDIANS, guardian)
     return guardian
+
+
+def require_whole(principal: Principal) -> None:
+    """Refuse a change of guardians by a caller who may not see all of their students.
+
+    A guardian's login sees all of their students, and an entry with a name and a contact finds any guardian.
+
+    :raises Forbidden: the caller's scope is narrower than the organization.
+    """
+    require_whole_organization(principal, "change guardians and name them in students")
 
 
 @follows_acceptance

@@ -16,6 +16,7 @@ from campshub.core.db.writes import Versions, lock
 from campshub.core.errors import Conflict, Invalid, PreconditionFailed, UnknownReference
 from campshub.core.jobs.store import enqueue
 from campshub.core.names import sort_key
+from campshub.core.security.authorization import require_whole_organization
 from campshub.core.security.principal import Principal
 from campshub.students.models import Group
 from campshub.timetables.models import Calendar, CalendarHoliday, CalendarTerm, GroupCalendar
@@ -82,6 +83,7 @@ def create(session: Session, principal: Principal, *, name: str, id: UUID | None
     :raises IdTaken: the id belongs to a calendar with another name.
     :raises CalendarNameTaken: another calendar has the name.
     """
+    _require_whole(principal)
     row = {"name": name, "sort_name": sort_key(name)}
     return creates.create(session, principal, CALENDARS, id=id, body={"name": name}, row=row)
 
@@ -95,6 +97,7 @@ def change(
     :raises PreconditionFailed: it has changed since the caller read it.
     :raises CalendarNameTaken: another calendar has the name.
     """
+    _require_whole(principal)
     calendar = lock(session, principal, Calendar, calendar_id, expected=expected)
     if name is not None:
         calendar.name, calendar.sort_name = name, sort_key(name)
@@ -109,6 +112,7 @@ def delete_calendar(session: Session, principal: Principal, *, calendar_id: UUID
     :raises PreconditionFailed: it has changed since the caller read it.
     :raises CalendarInUse: a group follows it.
     """
+    _require_whole(principal)
     calendar = lock(session, principal, Calendar, calendar_id, expected=expected)
     owner = principal.organization_id
     followed = select(GroupCalendar.id).where(
@@ -140,6 +144,7 @@ def add_part(
     :raises IdTaken: the id belongs to another one.
     :raises DaysReversed: the last date is before the first.
     """
+    _require_whole(principal)
     lock(session, principal, Calendar, calendar_id)
     last_date = given["last_date"] or given["first_date"]
     if last_date < given["first_date"]:
@@ -204,8 +209,17 @@ def _lock_part(
     part_id: UUID,
     expected: Versions,
 ) -> Any:
+    _require_whole(principal)
     lock(session, principal, Calendar, calendar_id)
     return lock(session, principal, model, part_id, model.calendar_id == calendar_id, expected=expected)
+
+
+def _require_whole(principal: Principal) -> None:
+    """Refuse a change by a caller who may not see all groups that follow the calendar.
+
+    :raises Forbidden: the caller's scope is narrower than the organization.
+    """
+    require_whole_organization(principal, "change calendars")
 
 
 def _enqueue(session: Session, calendar_id: UUID) -> None:
