@@ -61,6 +61,10 @@ def test_a_malformed_date_or_slot_is_refused(api, group_id, today, day, slot, po
     assert (refused.status, refused.pointers) == (422, {pointer})
 
 
+def test_a_slot_that_is_not_utf_8_is_not_found(api, group_id, today):
+    assert [api.put(url(group_id, today, slot), {}).status for slot in ("%ff", "%fe")] == [404, 404]
+
+
 def test_the_rules_of_new_sessions_apply(tenant, api, group_id, today):
     far = api.put(url(group_id, today + timedelta(days=90)), {})
     stranger = tenant.the(Role.TRAINER).put(url(group_id, today), {})

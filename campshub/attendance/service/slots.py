@@ -1,7 +1,7 @@
 """Create or find the session of a slot, for clients that know its group, date and slot, but no id."""
 
 from datetime import date, datetime
-from typing import Any
+from typing import TypedDict, Unpack
 from uuid import UUID
 
 from campshub.attendance import slots
@@ -16,6 +16,15 @@ from campshub.core.errors import Invalid, NotFound
 from campshub.core.security.principal import Principal
 
 
+class SlotFields(TypedDict, total=False):
+    """The fields of a new session besides its name."""
+
+    starts_at: datetime | None
+    ends_at: datetime | None
+    notes: str | None
+    status: str
+
+
 def get_or_create(
     session: Session,
     principal: Principal,
@@ -25,7 +34,7 @@ def get_or_create(
     slot: str,
     expected: Versions,
     now: datetime,
-    **values: Any,
+    **values: Unpack[SlotFields],
 ) -> tuple[AnyRow, bool]:
     """Return the session of a group's date and slot, and whether it is new; the values are those of a new one.
 
@@ -52,7 +61,13 @@ def get_or_create(
 
 
 def create_or_find(
-    session: Session, principal: Principal, name: Slotted, *, session_id: UUID | None, now: datetime, **values: Any
+    session: Session,
+    principal: Principal,
+    name: Slotted,
+    *,
+    session_id: UUID | None,
+    now: datetime,
+    **values: Unpack[SlotFields],
 ) -> tuple[UUID, bool]:
     """Create the session of a slot; return its id, and whether it is new.
 

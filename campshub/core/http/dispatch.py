@@ -13,6 +13,7 @@ from campshub.core.errors import (
     KeyInFlight,
     KeyReused,
     MonthUnavailable,
+    NotFound,
     Problem,
     Unauthenticated,
     Unavailable,
@@ -113,7 +114,10 @@ def _parse(context: RequestContext) -> None:
     """Parse the parameters and the body; count the request against the endpoint's own limits.
 
     :raises RateLimited: one of them is used up.
+    :raises NotFound: a parameter of the path is not UTF-8; another one would be replaced by the same text.
     """
+    if any("\ufffd" in str(value) for value in context.path_parameters.values()):
+        raise NotFound("The URL is not encoded in UTF-8.")
     context.arguments = context.endpoint.arguments(request)
     context.parameters = {**context.path_parameters, **context.endpoint.body(request)}
     if context.endpoint.options.limits:
