@@ -38,6 +38,14 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [("note.hta", "note.pdf"), ("../../x.bat", "x.pdf"), ("letter", "letter.pdf"), ("a.tar.gz", "a.tar.pdf")],
+)
+def test_the_name_has_the_suffix_of_what_the_file_is(api, leave, name, stored):
+    assert api.put(f"{leave}attachment/", body(name=name)).json["attachment_name"] == stored
+
+
 def test_a_file_is_stored_encrypted_and_fetched_by_a_link(app, api, leave, folder):
     attached = api.put(f"{leave}attachment/", body())
     link = api.get(f"{leave}attachment/").json

@@ -6,6 +6,7 @@ import hashlib
 import re
 from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,8 @@ MOST_BYTES = 5 * 1024 * 1024
 STORED_DAYS = 180
 MOST_AT_ONCE = 500
 MEDIA_TYPES = {b"%PDF-": "application/pdf", b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
+# The name that staff save the file under has the suffix of what it is: a PDF named ``note.hta`` would run as a program.
+SUFFIXES = {"application/pdf": ".pdf", "image/jpeg": ".jpg", "image/png": ".png"}
 _FOLDER = "leave"
 _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SALT = "leave attachments"  # a token of another purpose is not valid here
@@ -93,7 +96,7 @@ def attach(
         EncryptingWriter(raw, services.file_keys, _identity(principal.organization_id, leave_request_id, file)) as out,
     ):
         out.write(data)
-    request.attachment, request.attachment_name = file, name
+    request.attachment, request.attachment_name = file, f"{PurePosixPath(name).stem}{SUFFIXES[media_type]}"
     request.attachment_type, request.attachment_bytes = media_type, len(data)
     session.flush()
     enqueue(session, "leave.sweep", leave_request_id=str(leave_request_id))
