@@ -1,10 +1,10 @@
 """Check-in events, the organization's rules for them, and the permission to send them.
 
-Whoever may mark attendance may also send check-ins: own roles and keys with the one permission get the other. Keys of
-devices that were made before have one permission, and new ones have two; both are allowed.
+Callers who may mark attendance may also send check-ins: own roles and keys with the one permission get the other.
+Keys of devices that were made before have one permission, and new ones have two; both are allowed.
 
 Revision ID: 0035
-Revises: 0033
+Revises: 0034
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,7 @@
 """Custom fields of students, external ids of groups and members, and indexes of the new filters.
 
 Revision ID: 0036
-Revises: 0033
+Revises: 0035
 """
 
 import sqlalchemy as sa

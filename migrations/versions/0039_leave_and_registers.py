@@ -1,7 +1,7 @@
 """Leave requests, registers that are closed automatically, and the time of marks made without a connection.
 
 Revision ID: 0039
-Revises: 0033
+Revises: 0038
 """
 
 import sqlalchemy as sa

@@ -125,7 +125,7 @@ def delete_calendar(session: Session, principal: Principal, *, calendar_id: UUID
             select(model).where(model.organization_id == owner, model.calendar_id == calendar_id)
         ):
             session.delete(part)
-    session.flush()  # no relationship tells the session which rows to delete first
+    session.flush()  # the parts first: the tables have no relationship that gives an order
     session.delete(calendar)
 
 
