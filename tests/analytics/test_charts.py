@@ -52,14 +52,6 @@ def test_pictures_are_png(course):
         assert response.raw.get_data().startswith(b"\x89PNG")
 
 
-def test_a_chart_that_is_requested_again_is_complete_again(course):
-    group = course(1)
-    first, again = (group.admin.get(f"{URL}rates/svg/?{WEEK}") for _ in range(2))
-
-    assert drawn(again).tag == drawn(first).tag == f"{SVG}svg"
-    assert again.raw.get_data() == first.raw.get_data()
-
-
 def test_charts_of_invisible_rows_are_not_drawn(course, client, tenant):
     mine, other = course(1), course(1)
     me = client(mine.students[0])

@@ -272,3 +272,12 @@ def test_the_number_of_known_urls_is_bounded(services, known):
     for number in range(MOST + 1):
         urls.learn({"PATH_INFO": "/", "QUERY_STRING": f"n={number}"}, parsed)
     assert 0 < len(urls) <= MOST
+
+
+def test_a_file_is_complete_each_time(trusted, api):
+    url = "/api/attendance/analytics/heat-map/svg/"
+    first, *again = (api.get(url) for _ in range(4))
+
+    assert first.raw.get_data().startswith(b"<svg")
+    assert [one.headers.get("Content-Type") for one in again] == ["image/svg+xml"] * 3
+    assert [one.raw.get_data() for one in again] == [first.raw.get_data()] * 3
